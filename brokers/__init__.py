@@ -1,0 +1,1 @@
+"""The brokers: adapters that carry messages, chosen by URL."""

@@ -1,0 +1,1 @@
+"""The stores: adapters that keep the truth, chosen by URL."""

@@ -1,0 +1,129 @@
+"""Errors of peers, data and set-up."""
+
+from dataclasses import dataclass
+
+from flow.errors.base import FlowError
+
+
+class UnavailableError(FlowError):
+    """A peer is away or too slow. Asking again may help."""
+
+
+@dataclass(eq=False)
+class BrokerUnavailable(UnavailableError):
+    """The broker cannot be reached."""
+
+    url: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the broker (its URL without secrets) and the reason."""
+        return f"the broker {self.url} cannot be reached: {self.reason}"
+
+
+@dataclass(eq=False)
+class StoreUnavailable(UnavailableError):
+    """The store cannot be reached, read or written."""
+
+    url: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the store (its URL without secrets) and the reason."""
+        return f"the store {self.url} cannot be used: {self.reason}"
+
+
+@dataclass(eq=False)
+class StoreLocked(UnavailableError):
+    """Another process owns the store's file and cannot be joined."""
+
+    path: str
+    owner: str
+    hint: str
+
+    def __str__(self) -> str:
+        """Name the file, its owner and what to do."""
+        return f"the store {self.path} is in use by {self.owner}; {self.hint}"
+
+
+@dataclass(eq=False)
+class Overloaded(UnavailableError):
+    """A bounded queue is full."""
+
+    what: str
+    limit: int
+
+    def __str__(self) -> str:
+        """Name the queue and its bound."""
+        return f"{self.what} is full (at most {self.limit:,}); try again later"
+
+
+@dataclass(eq=False)
+class DeadlineExceeded(UnavailableError):
+    """No answer came in time. What was asked for may still happen."""
+
+    what: str
+    seconds: float
+    hint: str = ""
+
+    def __str__(self) -> str:
+        """Name what was waited for and for how long."""
+        hint = f"; {self.hint}" if self.hint else ""
+        return f"{self.what}: no answer within {self.seconds:g} s{hint}"
+
+
+class DataError(FlowError):
+    """Stored or received data cannot be used."""
+
+
+@dataclass(eq=False)
+class MappingFailed(DataError):
+    """An input or output mapping looks for a field that is not there."""
+
+    owner: str
+    reference: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the mapping's owner, the reference and what is missing."""
+        return f"{self.owner}: cannot take {self.reference}: {self.reason}"
+
+
+@dataclass(eq=False)
+class CorruptRecord(DataError):
+    """A stored record or a received message cannot be decoded."""
+
+    what: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the record and what is wrong with it."""
+        return f"{self.what} cannot be decoded: {self.reason}"
+
+
+@dataclass(eq=False)
+class UnsupportedVersion(DataError):
+    """Stored data comes from a newer version than this program understands."""
+
+    what: str
+    found: int
+    supported: int
+
+    def __str__(self) -> str:
+        """Name the data, its version and the newest that is understood."""
+        return (
+            f"{self.what} has version {self.found}; this program understands versions up to "
+            f"{self.supported}. Use a newer flowmq"
+        )
+
+
+@dataclass(eq=False)
+class ConfigurationError(FlowError):
+    """A URL, a file name or a set-up is wrong."""
+
+    what: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the setting and what would be right."""
+        return f"{self.what}: {self.reason}"

@@ -1,0 +1,194 @@
+"""Errors in what is asked for, and how executions and calls end without success."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flow.errors.base import FlowError, listed, nearest
+
+
+class RequestError(FlowError):
+    """What was asked for cannot be done, and nothing was changed."""
+
+
+@dataclass(eq=False)
+class InvalidInput(RequestError):
+    """A body is not the JSON that was asked for."""
+
+    what: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Say what was not understood and why."""
+        return f"{self.what}: {self.reason}"
+
+
+@dataclass(eq=False)
+class TooLarge(RequestError):
+    """A body is larger than its cap."""
+
+    what: str
+    size: int
+    limit: int
+    contributors: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        """Say what is too large, by how much, and what it is made of."""
+        made = f"; it is made of {listed(self.contributors)}" if self.contributors else ""
+        return (
+            f"{self.what} has {self.size:,} bytes; at most {self.limit:,} are allowed{made}. "
+            "Keep large data elsewhere and pass a reference to it"
+        )
+
+
+@dataclass(eq=False)
+class UnknownWorkflow(RequestError):
+    """No workflow has this id."""
+
+    workflow: str
+    known: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        """Name the id, the nearest one and those that exist."""
+        have = f" (known: {listed(self.known)})" if self.known else " (none is known)"
+        return f"there is no workflow {self.workflow!r}{nearest(self.workflow, self.known)}{have}"
+
+
+@dataclass(eq=False)
+class UnknownExecution(RequestError):
+    """No execution has this id."""
+
+    execution: str
+
+    def __str__(self) -> str:
+        """Name the id."""
+        return f"there is no execution {self.execution!r}"
+
+
+@dataclass(eq=False)
+class UnknownStep(RequestError):
+    """The workflow or execution has no such step."""
+
+    step: str
+    where: str
+    known: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        """Name the step, where it was looked for, and the nearest name."""
+        return f"{self.where} has no step {self.step!r}{nearest(self.step, self.known)}"
+
+
+@dataclass(eq=False)
+class UnknownEndpoint(RequestError):
+    """No worker serves this endpoint."""
+
+    endpoint: str
+    known: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        """Name the endpoint and the nearest one that is served."""
+        hint = nearest(self.endpoint, self.known)
+        return f"nobody serves the endpoint {self.endpoint!r}{hint}"
+
+
+@dataclass(eq=False)
+class MissingResults(RequestError):
+    """A start in the middle needs results of steps that will not run."""
+
+    workflow: str
+    needed: Mapping[str, Sequence[str]]
+
+    def __str__(self) -> str:
+        """Name every result that is needed, with the steps that need it."""
+        parts = [f"{step!r} (for {listed(by)})" for step, by in self.needed.items()]
+        return (
+            f"workflow {self.workflow!r} cannot start there: results are needed of "
+            f"{', '.join(parts)}; supply them, or take them from an earlier execution"
+        )
+
+
+@dataclass(eq=False)
+class ExecutionConflict(RequestError):
+    """The id already belongs to an execution that was started differently."""
+
+    execution: str
+    difference: str
+
+    def __str__(self) -> str:
+        """Name the id and what differs."""
+        return (
+            f"execution {self.execution!r} already exists with {self.difference}; "
+            "the same id can only be used for the same start"
+        )
+
+
+@dataclass(eq=False)
+class DefinitionInUse(RequestError):
+    """A definition or execution cannot be removed while something runs on it."""
+
+    what: str
+    users: Sequence[str]
+
+    def __str__(self) -> str:
+        """Name what is in use and by what."""
+        return f"{self.what} is in use by {listed(self.users)}"
+
+
+@dataclass(eq=False)
+class NotPossible(RequestError):
+    """An execution cannot do this in the status that it has."""
+
+    verb: str
+    execution: str
+    status: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        """Name the verb, the execution and its status."""
+        hint = f"; {self.hint}" if self.hint else ""
+        return f"cannot {self.verb} execution {self.execution!r}: it is {self.status}{hint}"
+
+
+class OutcomeError(FlowError):
+    """What was asked for was done, and ended without success."""
+
+
+@dataclass(eq=False)
+class ExecutionFailed(OutcomeError):
+    """The execution ended in FAILURE. `report` tells every step's story."""
+
+    execution: str
+    reason: str
+    report: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def __str__(self) -> str:
+        """Name the execution and why it failed."""
+        return f"execution {self.execution!r} failed: {self.reason}"
+
+
+@dataclass(eq=False)
+class ExecutionAborted(OutcomeError):
+    """The execution was aborted."""
+
+    execution: str
+    reason: str
+    report: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def __str__(self) -> str:
+        """Name the execution and who or what aborted it."""
+        why = f": {self.reason}" if self.reason else ""
+        return f"execution {self.execution!r} was aborted{why}"
+
+
+@dataclass(eq=False)
+class CallFailed(OutcomeError):
+    """A plain call reached its handler, and the handler failed."""
+
+    endpoint: str
+    type: str
+    message: str
+    traceback: str = ""
+
+    def __str__(self) -> str:
+        """Name the endpoint, the type of the remote error and its message."""
+        return f"{self.endpoint} failed: {self.type}: {self.message}"

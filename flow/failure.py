@@ -1,0 +1,32 @@
+"""Why something failed: a value that travels and is kept, unlike an exception."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Failure"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a step or an execution failed.
+
+    Args:
+        type: The qualified name of the error, such as `builtins.ValueError` or
+            `flow.errors.TooLarge`.
+        message: Its text.
+        traceback: The remote traceback's end, or an empty string.
+        step: The id of the step that is to blame, for the failure of a whole execution.
+        fields: The error's typed fields, if it is one of ours. JSON values.
+    """
+
+    type: str
+    message: str
+    traceback: str = ""
+    step: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def __str__(self) -> str:
+        """Return the type's last part and the message."""
+        blame = f"step {self.step!r}: " if self.step else ""
+        return f"{blame}{self.type.rpartition('.')[2]}: {self.message}"

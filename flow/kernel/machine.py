@@ -1,0 +1,411 @@
+"""Types of state machines: states, transitions, tasks, and the registry that knows them all.
+
+Theory of operation
+-------------------
+Everything durable is a node in a tree, and every node is a state machine of a registered
+`MachineType`. A machine has a *state* (a member of its enum) and *data* (a frozen dataclass);
+both change only together, by a `Transition`, which names the states it may start at, the state
+it ends in, and a pure function from the old data to the new.
+
+What a machine asks of the world is a function of its state alone: `MachineType.tasks` says which
+`MachineTask`s a node wants. A task has either a *deadline* (something is due by then) or a
+*destination* (something has to be sent there). The same function serves after a transition and
+after a load, so a task can never be lost: it is regenerated from the state.
+
+A task is handed out with a `Ref` to its node. When the task is carried out, or its answer comes
+back, `MachineTask.validate` decides whether the node has moved on meanwhile; if so the task is
+stale and is dropped.
+
+The idea is that of Temporal's hierarchical state machines (service/history/hsm and its
+successor, CHASM). What differs: data is frozen (a transition cannot half-change it), the state
+is set after the function succeeded, tasks come from the state and not from the transition, and
+siblings keep their order.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Generic, Protocol, TypeVar
+
+from flow.errors import DuplicateRegistration, IncompatibleType, InvalidTask, NotRegistered
+
+__all__ = [
+    "ChangeLog",
+    "Changes",
+    "MachineTask",
+    "MachineType",
+    "NodeSnapshot",
+    "NodeView",
+    "Output",
+    "Ref",
+    "Registry",
+    "TaskSerializer",
+    "Transition",
+    "fold",
+]
+
+StateT = TypeVar("StateT", bound=Enum)
+DataT = TypeVar("DataT")
+EventT = TypeVar("EventT")
+TaskT = TypeVar("TaskT", bound="MachineTask")
+TaskT_contra = TypeVar("TaskT_contra", bound="MachineTask", contravariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A reference to a node as it was at some moment.
+
+    The two numbers count the transitions of the whole tree, which only grow: a node that was
+    deleted and made again has another `created`, and one that has moved has another `updated`.
+
+    Args:
+        path: Where the node is, such as `steps/charge`; the root's is an empty string.
+        created: The tree's transition number at which the node was made.
+        updated: The number at which it last changed, or 0 to refer to it in any state.
+    """
+
+    path: str
+    created: int
+    updated: int = 0
+
+
+class NodeView(Protocol):
+    """What a task may look at when it is validated."""
+
+    @property
+    def state(self) -> Enum:
+        """The node's state."""
+        ...
+
+    @property
+    def data(self) -> Any:
+        """The node's data."""
+        ...
+
+    @property
+    def updated(self) -> int:
+        """The transition number at which the node last changed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineTask:
+    """Something that a state asks for. Subclass it to name the kinds of a machine.
+
+    Args:
+        deadline_ms: When it is due (execution time), for a timer.
+        destination: Where something has to be sent, for everything else.
+
+    Raises:
+        InvalidTask: It has neither, or both.
+    """
+
+    deadline_ms: int | None = None
+    destination: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a task that is neither a timer nor bound for somewhere."""
+        if (self.deadline_ms is None) == (not self.destination):
+            raise InvalidTask(type(self).__name__, "needs a deadline or a destination, not both")
+
+    def validate(self, ref: Ref, node: NodeView) -> bool:
+        """Return whether the node still wants this task.
+
+        Args:
+            ref: The reference that the task was handed out with.
+            node: The node as it is now.
+        """
+        return ref.updated in (0, node.updated)
+
+
+@dataclass(frozen=True, slots=True)
+class Transition(Generic[DataT, EventT]):
+    """One arrow of a machine's transition table.
+
+    Args:
+        name: What the arrow is called in errors.
+        sources: The states that it may start at.
+        destination: The state that it ends in.
+        apply: Makes the new data from the old data and the event. Pure. If it raises, nothing
+            has changed.
+    """
+
+    name: str
+    sources: frozenset[Enum]
+    destination: Enum
+    apply: Callable[[DataT, EventT], DataT]
+
+
+def _no_tasks(_state: Any, _data: Any) -> Sequence[MachineTask]:
+    return ()
+
+
+@dataclass(frozen=True, eq=False)
+class MachineType(Generic[StateT, DataT]):
+    """A kind of state machine.
+
+    Args:
+        name: Its name; stored with every node, so it never changes.
+        version: The version of its data's form, 1 or more.
+        states: The enum of its states.
+        data: The frozen dataclass of its data.
+        tasks: Which tasks a state asks for. Pure.
+        upcasters: For each older version, how to turn its data (as decoded JSON) into the data
+            of the next version. Pure.
+    """
+
+    name: str
+    version: int
+    states: type[StateT]
+    data: type[DataT]
+    tasks: Callable[[StateT, DataT], Sequence[MachineTask]] = _no_tasks
+    upcasters: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = field(
+        default_factory=dict[int, Callable[[dict[str, Any]], dict[str, Any]]],
+    )
+
+    def check(self, path: str, state: object, data: object) -> None:
+        """Raise IncompatibleType unless a node at *path* may have this state and data."""
+        # By class, not by value: members of two string enums may be equal.
+        if type(state) is not self.states:
+            raise IncompatibleType(path, self.states.__name__, type(state).__name__)
+        if type(data) is not self.data:
+            raise IncompatibleType(path, self.data.__name__, type(data).__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSnapshot:
+    """A node as a value: one entry of a journal record.
+
+    Args:
+        path: Where it is.
+        machine: Its machine type, or None if the node and all below it are gone.
+        state: Its state, or None.
+        data: Its data, or None.
+        created: The transition number at which it was made.
+        updated: The transition number at which it last changed, or was deleted.
+    """
+
+    path: str
+    machine: MachineType[Any, Any] | None
+    state: Enum | None = None
+    data: Any = None
+    created: int = 0
+    updated: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A task that a transition asked for, with a reference to its node at that moment."""
+
+    ref: Ref
+    task: MachineTask
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What happened to a tree: deletions, then dirty nodes; and the tasks asked for, in order."""
+
+    nodes: tuple[NodeSnapshot, ...]
+    outputs: tuple[Output, ...]
+
+    def __bool__(self) -> bool:
+        """Return whether anything happened at all."""
+        return bool(self.nodes or self.outputs)
+
+
+def fold(entries: Sequence[NodeSnapshot]) -> tuple[NodeSnapshot, ...]:
+    """Return what is left of journal entries: the last write to each path that still exists.
+
+    Args:
+        entries: Written nodes and deletions, oldest first.
+
+    Returns:
+        The written nodes, in the order in which they were made.
+    """
+    nodes: dict[str, NodeSnapshot] = {}
+    deleted: set[str] = set()
+    for entry in reversed(entries):
+        if entry.machine is None:
+            deleted.add(entry.path)
+        elif entry.path not in nodes and not (deleted and _is_below(entry.path, deleted)):
+            nodes[entry.path] = entry
+    return tuple(sorted(nodes.values(), key=lambda entry: entry.created))
+
+
+def _is_below(path: str, deleted: set[str]) -> bool:
+    while path and path not in deleted:
+        path = path.rpartition("/")[0]
+    return path in deleted
+
+
+class ChangeLog:
+    """What happened to a tree since the last `take`, and the way back; as a context, a transaction.
+
+    A class and not a generator: it is entered for every single transition.
+    """
+
+    __slots__ = ("_marks", "_undo", "deleted", "number", "outputs", "sealed", "written")
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.number = 0
+        # These three only grow, at their ends.
+        self.deleted: list[NodeSnapshot] = []
+        self.written: dict[str, None] = {}
+        self.outputs: list[Output] = []
+        self.sealed = 0
+        self._undo: list[Callable[[], object]] = []
+        self._marks: list[tuple[int, int, int, int, int]] = []
+
+    @property
+    def writable(self) -> bool:
+        """Whether a transaction is open, and no reading inside it."""
+        return bool(self._marks) and not self.sealed
+
+    def __enter__(self) -> None:
+        lengths = len(self.deleted), len(self.written), len(self.outputs)
+        self._marks.append((len(self._undo), self.number, *lengths))
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        steps, number, deleted, written, outputs = self._marks.pop()
+        if kind is not None:
+            while len(self._undo) > steps:
+                self._undo.pop()()
+            self.number = number
+            del self.deleted[deleted:]
+            while len(self.written) > written:
+                self.written.popitem()
+            del self.outputs[outputs:]
+        if not self._marks:
+            self._undo.clear()
+
+    def note(self, path: str, undo: Callable[[], object]) -> None:
+        """Remember a node as written, and how to undo it."""
+        self._undo.append(undo)
+        self.written[path] = None
+
+    def ask(self, ref: Ref, tasks: Iterable[MachineTask]) -> None:
+        """Remember what a transition asks for."""
+        self.outputs += [Output(ref, task) for task in tasks]
+
+    def note_deletion(self, path: str, undo: Callable[[], object]) -> None:
+        """Remember a node as deleted, and how to undo it."""
+        self._undo.append(undo)
+        self.deleted.append(NodeSnapshot(path, None, updated=self.number))
+
+    def forget(self) -> None:
+        """Begin anew after a `take`, which a transaction around it undoes like all else."""
+        before = self.deleted, self.written, self.outputs
+        if self._marks:
+            self._undo.append(lambda: self._collect(*before))
+        self._collect([], {}, [])
+
+    def _collect(self, *collected: Any) -> None:
+        self.deleted, self.written, self.outputs = collected
+
+
+class TaskSerializer(Protocol[TaskT_contra]):
+    """Turns the tasks of one type into bytes and back."""
+
+    def serialize(self, task: TaskT_contra) -> bytes:
+        """Return the task as bytes."""
+        ...
+
+    def deserialize(self, data: bytes, deadline_ms: int | None, destination: str) -> MachineTask:
+        """Return the task from its bytes, its deadline and its destination."""
+        ...
+
+
+# The first argument is the Environment, whose module builds on this one.
+Executor = Callable[[Any, Ref, Any], None]
+
+
+class Registry:
+    """Knows machine types, the executors of their tasks, and the serializers of these.
+
+    Names are registered once, at the start. It is not locked: register before you share it.
+    """
+
+    def __init__(self) -> None:
+        """Make an empty registry."""
+        self._machines: dict[str, MachineType[Any, Any]] = {}
+        self._executors: dict[type[MachineTask], Executor] = {}
+        self._serializers: dict[type[MachineTask], TaskSerializer[Any]] = {}
+
+    def register(self, *types: MachineType[Any, Any]) -> "Registry":
+        """Make machine types known.
+
+        Raises:
+            DuplicateRegistration: A type of that name is known already.
+        """
+        for machine in types:
+            if machine.name in self._machines:
+                raise DuplicateRegistration("machine type", machine.name)
+            self._machines[machine.name] = machine
+        return self
+
+    def machine(self, name: str) -> MachineType[Any, Any]:
+        """Return the machine type called *name*.
+
+        Raises:
+            NotRegistered: There is none.
+        """
+        try:
+            return self._machines[name]
+        except KeyError:
+            raise NotRegistered("machine type", name) from None
+
+    def knows(self, machine: MachineType[Any, Any]) -> bool:
+        """Return whether this very machine type is registered."""
+        return self._machines.get(machine.name) is machine
+
+    def require(self, machine: MachineType[Any, Any]) -> None:
+        """Raise NotRegistered unless this very machine type is registered."""
+        if not self.knows(machine):
+            raise NotRegistered("machine type", machine.name)
+
+    def register_executor(self, task: type[MachineTask], executor: Executor) -> None:
+        """Say what carries out the tasks of a type.
+
+        Args:
+            task: The type.
+            executor: Called with the environment, the task's reference and the task.
+
+        Raises:
+            DuplicateRegistration: The type has an executor already.
+        """
+        if task in self._executors:
+            raise DuplicateRegistration("executor", task.__name__)
+        self._executors[task] = executor
+
+    def executor(self, task: type[MachineTask]) -> Executor:
+        """Return what carries out the tasks of a type.
+
+        Raises:
+            NotRegistered: Nothing does.
+        """
+        try:
+            return self._executors[task]
+        except KeyError:
+            raise NotRegistered("executor", task.__name__) from None
+
+    def register_serializer(self, task: type[TaskT], serializer: TaskSerializer[TaskT]) -> None:
+        """Say how the tasks of a type become bytes.
+
+        Raises:
+            DuplicateRegistration: The type has a serializer already.
+        """
+        if task in self._serializers:
+            raise DuplicateRegistration("serializer", task.__name__)
+        self._serializers[task] = serializer
+
+    def serializer(self, task: type[MachineTask]) -> TaskSerializer[Any]:
+        """Return the serializer of a task type.
+
+        Raises:
+            NotRegistered: It has none.
+        """
+        try:
+            return self._serializers[task]
+        except KeyError:
+            raise NotRegistered("serializer", task.__name__) from None

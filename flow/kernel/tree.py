@@ -1,0 +1,489 @@
+"""The tree of state machines that an execution is.
+
+Theory of operation
+-------------------
+A `Tree` holds `Node`s by path. A node's path is its parent's path and its own key with a slash
+between; a key is one word (`undo`) or a collection and a name (`steps/charge`), and no word is
+both among siblings, so that a path says by itself whose child it is.
+
+The tree counts its transitions. Each node remembers the number at which it was made and the one
+at which it last changed, and so does a `Ref`: that is how a late answer is recognised.
+
+Changes happen inside `Tree.transaction()` and nowhere else. Inside, every change of a node leaves
+a way back in the undo log, and an exception that leaves the block walks it; what is merely
+collected grows at its end only, and is cut off where the block began. States, data, numbers,
+children and collected tasks are what they were. A transition that fails undoes itself alone in
+the same way, so that a caller may catch its error and go on.
+
+Between two `Tree.take()` calls the tree remembers which nodes are dirty and which tasks their
+transitions asked for. `take()` hands out both: the first is the journal record, the second is
+what has to be done after its commit. Folding records is "the last write to a path wins, and a
+deletion wipes all below". A deletion carries its transition number: otherwise a tree that was
+loaded would count again what it has counted before, and take a stale reference for a good one.
+"""
+
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from enum import Enum
+from typing import Any, Generic, TypeVar
+
+from flow.errors import (
+    IncompatibleType,
+    InvalidName,
+    InvalidTransition,
+    NodeExists,
+    NodeNotFound,
+    ReadOnlyAccess,
+)
+from flow.kernel.machine import (
+    ChangeLog,
+    Changes,
+    MachineType,
+    NodeSnapshot,
+    Output,
+    Ref,
+    Registry,
+    Transition,
+    fold,
+)
+
+__all__ = ["Changes", "Collection", "Node", "NodeSnapshot", "Output", "Tree"]
+
+StateT = TypeVar("StateT", bound=Enum)
+DataT = TypeVar("DataT")
+EventT = TypeVar("EventT")
+
+
+class Node:
+    """A state machine at a place in the tree."""
+
+    __slots__ = (
+        "_children",
+        "_tree",
+        "created",
+        "data",
+        "key",
+        "machine",
+        "parent",
+        "path",
+        "state",
+        "updated",
+    )
+
+    def __init__(
+        self,
+        tree: "Tree",
+        parent: "Node | None",
+        key: str,
+        machine: MachineType[Any, Any],
+        state: Enum,
+        data: object,
+    ) -> None:
+        """Make a node of the tree's present number; only the tree does."""
+        self._tree = tree
+        self._children: dict[str, Node] = {}
+        self.parent = parent
+        self.key = key
+        self.path: str = key if parent is None else _join(parent.path, key)
+        self.machine = machine
+        self.state = state
+        self.data: Any = data
+        self.created = self.updated = tree.number
+
+    @property
+    def ref(self) -> Ref:
+        """A reference to the node as it is now."""
+        return Ref(self.path, self.created, self.updated)
+
+    @property
+    def children(self) -> "tuple[Node, ...]":
+        """The children, in the order in which they were added."""
+        return tuple(self._children.values())
+
+    def read(self, machine: "MachineType[StateT, DataT]") -> DataT:
+        """Return the data, typed.
+
+        Args:
+            machine: The type that the caller takes the node for.
+
+        Raises:
+            IncompatibleType: The node is of another type.
+        """
+        if self.machine is not machine:
+            raise IncompatibleType(self.path, machine.name, self.machine.name)
+        data: DataT = self.data
+        return data
+
+    def child(self, key: str) -> "Node":
+        """Return the child called *key*.
+
+        Raises:
+            NodeNotFound: There is none.
+        """
+        try:
+            return self._children[key]
+        except KeyError:
+            raise NodeNotFound(_join(self.path, key)) from None
+
+    def find(self, key: str) -> "Node | None":
+        """Return the child called *key*, or None."""
+        return self._children.get(key)
+
+    def collection(self, name: str, machine: "MachineType[StateT, DataT]") -> "Collection[DataT]":
+        """Return the children whose keys begin with *name* and a slash, typed.
+
+        Args:
+            name: The collection's name, such as `steps`.
+            machine: The type of its members.
+        """
+        return Collection(self, name, machine)
+
+    def add_child(
+        self, key: str, machine: "MachineType[StateT, DataT]", state: StateT, data: DataT
+    ) -> "Node":
+        """Make a child.
+
+        Args:
+            key: One word, or a collection and a name with a slash between.
+            machine: Its type.
+            state: The state that it begins in.
+            data: The data that it begins with.
+
+        Raises:
+            NodeExists: There is a child of this key, or the word is a collection's name already.
+            NotRegistered: The type is not registered.
+            IncompatibleType: The state or the data is not of the type's class.
+            InvalidName: The key is neither a word nor two with a slash between.
+            NodeNotFound: The node itself has been deleted.
+            ReadOnlyAccess: The tree is not open for writing.
+        """
+        self._tree.check_writable(self)
+        if self._is_taken(key):
+            raise NodeExists(_join(self.path, key))
+        return self._tree.attach(self, key, machine, state, data)
+
+    def delete_child(self, key: str) -> None:
+        """Delete the child called *key* with all below it.
+
+        Raises:
+            NodeNotFound: There is none, or the node itself has been deleted.
+            ReadOnlyAccess: The tree is not open for writing.
+        """
+        self._tree.check_writable(self)
+        self._tree.detach(self.child(key))
+
+    def apply(self, transition: "Transition[DataT, EventT]", event: EventT) -> None:
+        """Make a transition. If it fails, nothing at all has changed.
+
+        Args:
+            transition: The arrow to follow.
+            event: What its function is given.
+
+        Raises:
+            InvalidTransition: The node's state is not one that it starts at.
+            IncompatibleType: It ends in a state, or made data, of another class.
+            NodeNotFound: The node has been deleted.
+            ReadOnlyAccess: The tree is not open for writing.
+        """
+        self._tree.check_writable(self)
+        if self.state not in transition.sources:
+            raise InvalidTransition(self.path, transition.name, self.state.name)
+        with self._tree.transaction():
+            self._tree.move(self, transition.destination, transition.apply(self.data, event))
+
+    def adopt(self, child: "Node") -> None:
+        """Put a node among the children, where its age belongs; only the tree does."""
+        youngest = next(reversed(self._children.values()), child)
+        self._children[child.key] = child
+        if youngest.created > child.created:
+            siblings = sorted(self._children.values(), key=_by_age)
+            self._children = {node.key: node for node in siblings}
+
+    def abandon(self, child: "Node") -> None:
+        """Take a node out of the children; only the tree does."""
+        del self._children[child.key]
+
+    def put(self, state: Enum, data: object, updated: int) -> None:
+        """Set what a transition changes; only the tree does."""
+        self.state = state
+        self.data = data
+        self.updated = updated
+
+    def snapshot(self) -> NodeSnapshot:
+        """Return the node as a value."""
+        return NodeSnapshot(
+            self.path, self.machine, self.state, self.data, self.created, self.updated
+        )
+
+    def _is_taken(self, key: str) -> bool:
+        first, slash, second = key.partition("/")
+        if not first or (slash and not second) or "/" in second:
+            raise InvalidName("key", key, "it must be one word, or two with a slash between")
+        if slash:
+            return key in self._children or first in self._children
+        below = f"{key}/"
+        return key in self._children or any(other.startswith(below) for other in self._children)
+
+
+class Collection(Generic[DataT]):
+    """Siblings of one type under one name, such as all `steps/…` of an execution."""
+
+    __slots__ = ("_machine", "_name", "_owner")
+
+    def __init__(self, owner: Node, name: str, machine: MachineType[Any, DataT]) -> None:
+        """Look at the children of *owner* whose keys begin with *name* and a slash."""
+        self._owner = owner
+        self._name = name
+        self._machine = machine
+
+    def add(self, name: str, state: Enum, data: DataT) -> Node:
+        """Make a member; see `Node.add_child`."""
+        return self._owner.add_child(f"{self._name}/{name}", self._machine, state, data)
+
+    def node(self, name: str) -> Node:
+        """Return the member called *name*; see `Node.child`."""
+        return self._owner.child(f"{self._name}/{name}")
+
+    def find(self, name: str) -> Node | None:
+        """Return the member called *name*, or None."""
+        return self._owner.find(f"{self._name}/{name}")
+
+    def data(self, name: str) -> DataT:
+        """Return the data of the member called *name*."""
+        return self.node(name).read(self._machine)
+
+    def __iter__(self) -> Iterator[Node]:
+        """Go through the members in the order in which they were added."""
+        prefix = f"{self._name}/"
+        return iter([node for node in self._owner.children if node.key.startswith(prefix)])
+
+    def __len__(self) -> int:
+        """Return how many members there are."""
+        return sum(1 for _ in self)
+
+
+class Tree:
+    """The nodes of one execution, with what changed since the last commit."""
+
+    __slots__ = ("_log", "_nodes", "_numbers", "registry")
+
+    def __init__(self, registry: Registry) -> None:
+        """Make an empty tree; `create` and `load` make useful ones."""
+        self.registry = registry
+        # Both in the order in which the nodes were made, as all children are.
+        self._nodes: dict[str, Node] = {}
+        self._numbers: dict[int, Node] = {}
+        self._log = ChangeLog()
+
+    @classmethod
+    def create(
+        cls, registry: Registry, machine: MachineType[StateT, DataT], state: StateT, data: DataT
+    ) -> "Tree":
+        """Return a new tree with a root of the given type, state and data.
+
+        Raises:
+            NotRegistered: The type is not registered.
+            IncompatibleType: The state or the data is not of the type's class.
+        """
+        tree = cls(registry)
+        with tree.transaction():
+            tree.attach(None, "", machine, state, data)
+        return tree
+
+    @classmethod
+    def load(cls, registry: Registry, snapshots: Iterable[NodeSnapshot]) -> "Tree":
+        """Return the tree that the folded *snapshots* describe.
+
+        Args:
+            registry: Knows the machine types.
+            snapshots: Entries of journal records, oldest first. The last one of a path wins.
+
+        Raises:
+            NodeNotFound: The parent of a node is missing.
+            NotRegistered: The type of a node is not registered.
+            IncompatibleType: The state or the data of a node is not of its type's class.
+        """
+        tree = cls(registry)
+        entries = tuple(snapshots)
+        for entry in fold(entries):
+            assert entry.machine is not None, "deletions have been folded away"
+            registry.require(entry.machine)
+            entry.machine.check(entry.path, entry.state, entry.data)
+            assert entry.state is not None, "the check has found a member of the enum"
+            parent, key = _place(entry.path, tree._nodes)
+            tree._log.number = entry.created
+            node = Node(tree, parent, key, entry.machine, entry.state, entry.data)
+            node.updated = entry.updated
+            tree._remember([node])
+        tree._log.number = max((max(entry.created, entry.updated) for entry in entries), default=0)
+        return tree
+
+    @property
+    def number(self) -> int:
+        """How many transitions the tree has made."""
+        return self._log.number
+
+    @property
+    def root(self) -> Node:
+        """The root node."""
+        return self.node("")
+
+    def node(self, path: str) -> Node:
+        """Return the node at *path*.
+
+        Raises:
+            NodeNotFound: There is none.
+        """
+        try:
+            return self._nodes[path]
+        except KeyError:
+            raise NodeNotFound(path) from None
+
+    def find(self, path: str) -> Node | None:
+        """Return the node at *path*, or None."""
+        return self._nodes.get(path)
+
+    def by_number(self, created: int) -> Node | None:
+        """Return the node that was made at transition number *created*, or None."""
+        return self._numbers.get(created)
+
+    def walk(self) -> Iterator[Node]:
+        """Go through all nodes in the order in which they were made: parents before children."""
+        return iter(list(self._nodes.values()))
+
+    def regenerate(self) -> list[Output]:
+        """Return every task that the present states ask for, as after a load."""
+        return [
+            Output(node.ref, task)
+            for node in self._nodes.values()
+            for task in node.machine.tasks(node.state, node.data)
+        ]
+
+    def snapshot(self) -> tuple[NodeSnapshot, ...]:
+        """Return the tree as values: every node, from which `load` makes the same tree.
+
+        If a deletion came last, no node has the tree's number. Then the deletion of all that was
+        before stands in front and has it.
+        """
+        nodes = tuple(node.snapshot() for node in self._nodes.values())
+        if self.number == max((node.updated for node in nodes), default=0):
+            return nodes
+        return (NodeSnapshot("", None, updated=self.number), *nodes)
+
+    def take(self) -> Changes:
+        """Return what changed since the last call, and forget it."""
+        log = self._log
+        # Deletions go first, so that none can wipe out what was made again after it.
+        nodes = [self._nodes[path].snapshot() for path in log.written if path in self._nodes]
+        changes = Changes((*log.deleted, *nodes), tuple(log.outputs))
+        log.forget()
+        return changes
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Open the tree for writing; an exception that leaves the block undoes all of it."""
+        return self._log
+
+    @contextmanager
+    def reading(self) -> Generator[None]:
+        """Close the tree for writing, even inside a transaction and for those opened inside."""
+        self._log.sealed += 1
+        try:
+            yield
+        finally:
+            self._log.sealed -= 1
+
+    # ------------------------------------------------------- for nodes; not for users
+
+    def check_writable(self, node: Node) -> None:
+        """Raise ReadOnlyAccess unless a transaction is open, NodeNotFound for a deleted node."""
+        if not self._log.writable:
+            raise ReadOnlyAccess(node.path)
+        if self._nodes.get(node.path) is not node:
+            raise NodeNotFound(node.path)
+
+    def attach(
+        self,
+        parent: Node | None,
+        key: str,
+        machine: MachineType[Any, Any],
+        state: Enum,
+        data: object,
+    ) -> Node:
+        """Make a node, remember it as dirty, and collect its tasks."""
+        self.registry.require(machine)
+        machine.check(_join(parent.path, key) if parent else key, state, data)
+        # Before anything is touched: this is not our code and may raise.
+        tasks = tuple(machine.tasks(state, data))
+        self._log.number += 1
+        node = Node(self, parent, key, machine, state, data)
+        self._remember([node])
+        self._log.note(node.path, lambda: self._forget([node]))
+        if tasks:
+            self._log.ask(node.ref, tasks)
+        return node
+
+    def detach(self, node: Node) -> None:
+        """Delete a node with all below it."""
+        nodes = sorted(_subtree(node), key=_by_age)
+        self._log.number += 1
+        self._forget(nodes)
+        self._log.note_deletion(node.path, lambda: self._remember(nodes))
+
+    def move(self, node: Node, state: Enum, data: object) -> None:
+        """Give a node a new state and data, and collect its tasks."""
+        node.machine.check(node.path, state, data)
+        tasks = tuple(node.machine.tasks(state, data))
+        before = node.state, node.data, node.updated
+        self._log.number += 1
+        node.put(state, data, self._log.number)
+        self._log.note(node.path, lambda: node.put(*before))
+        if tasks:
+            self._log.ask(node.ref, tasks)
+
+    # ---------------------------------------------------------------------- privately
+
+    def _remember(self, nodes: list[Node]) -> None:
+        top = nodes[0]
+        youngest = next(reversed(self._numbers), 0)
+        for node in nodes:
+            self._nodes[node.path] = node
+            self._numbers[node.created] = node
+        if youngest > top.created:
+            self._numbers = dict(sorted(self._numbers.items()))
+            self._nodes = {node.path: node for node in self._numbers.values()}
+        if top.parent is not None:
+            top.parent.adopt(top)
+
+    def _forget(self, nodes: list[Node]) -> None:
+        for node in nodes:
+            del self._nodes[node.path]
+            del self._numbers[node.created]
+        if nodes[0].parent is not None:
+            nodes[0].parent.abandon(nodes[0])
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}/{key}" if path else key
+
+
+def _subtree(node: Node) -> Iterator[Node]:
+    yield node
+    for child in node.children:
+        yield from _subtree(child)
+
+
+def _by_age(node: Node) -> int:
+    return node.created
+
+
+def _place(path: str, nodes: Mapping[str, Node]) -> tuple[Node | None, str]:
+    """Return the parent of the node at *path*, and its key there."""
+    if not path:
+        return None, ""
+    above, _, key = path.rpartition("/")
+    if above and above not in nodes:
+        above, _, collection = above.rpartition("/")
+        key = f"{collection}/{key}"
+    if above not in nodes:
+        raise NodeNotFound(path.rpartition("/")[0])
+    return nodes[above], key

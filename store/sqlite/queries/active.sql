@@ -1,0 +1,5 @@
+SELECT id
+FROM execution
+WHERE partition = ? AND ended_ms IS NULL AND id > ?
+ORDER BY id
+LIMIT ?

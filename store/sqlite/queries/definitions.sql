@@ -1,0 +1,3 @@
+SELECT current_definition.id, definition.hash, version, body, saved_ms
+FROM current_definition JOIN definition ON definition.hash = current_definition.hash
+ORDER BY current_definition.id

@@ -1,0 +1,3 @@
+INSERT INTO execution (
+    number, id, partition, workflow, definition, status, created_ms, ended_ms, incident, labels
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)

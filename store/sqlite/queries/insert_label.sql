@@ -1,0 +1,1 @@
+INSERT INTO label (name, value, created_ms, execution) VALUES (?, ?, ?, ?)

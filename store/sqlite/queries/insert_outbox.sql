@@ -1,0 +1,1 @@
+INSERT INTO outbox (partition, number, execution, command) VALUES (?, ?, ?, ?)

@@ -1,0 +1,1 @@
+INSERT INTO partition (id, owner, epoch) VALUES (?, '', 0)

@@ -1,0 +1,2 @@
+INSERT INTO progress (execution, partition, updated_ms, wake_ms, seq, snapshot)
+VALUES (?, ?, ?, ?, ?, ?)

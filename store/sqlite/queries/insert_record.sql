@@ -1,0 +1,1 @@
+INSERT INTO journal (execution, seq, is_snapshot, record) VALUES (?, ?, ?, ?)

@@ -1,0 +1,12 @@
+SELECT
+    created_ms, number,
+    id, execution.partition, workflow, definition, status, created_ms, updated_ms, ended_ms,
+    wake_ms, incident, labels
+FROM execution INDEXED BY execution_incident CROSS JOIN progress
+    ON progress.execution = execution.number
+WHERE incident <> ''
+    AND (:workflow = '' OR workflow = :workflow)
+    AND status IN (SELECT value FROM json_each(:statuses))
+    AND (created_ms, number) < (:before_ms, :before_number)
+ORDER BY created_ms DESC, number DESC
+LIMIT :limit

@@ -1,0 +1,2 @@
+INSERT INTO current_definition (id, hash) VALUES (?, ?)
+ON CONFLICT (id) DO UPDATE SET hash = excluded.hash

@@ -1,0 +1,1 @@
+UPDATE partition SET owner = '' WHERE id = ? AND owner = ? AND epoch = ?

@@ -1,0 +1,1 @@
+UPDATE progress SET updated_ms = ?, wake_ms = ?, seq = ?, snapshot = ? WHERE execution = ?

@@ -1,0 +1,1 @@
+UPDATE progress SET wake_ms = ? WHERE execution = (SELECT number FROM execution WHERE id = ?)

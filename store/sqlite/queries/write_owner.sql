@@ -1,0 +1,1 @@
+UPDATE partition SET owner = ?, epoch = ? WHERE id = ?

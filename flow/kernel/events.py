@@ -1,0 +1,156 @@
+"""What can happen to an execution: one frozen class for each kind of event.
+
+Names are in the past tense for what happened elsewhere, and end in `Requested` for what somebody
+wants. Each event has exactly one handler, in `flow.kernel.decide`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from flow.failure import Failure
+from flow.kernel.machine import MachineTask, Ref
+
+__all__ = [
+    "AbortRequested",
+    "Attempt",
+    "Event",
+    "ExecutionStarted",
+    "ResumeRequested",
+    "StepFailed",
+    "StepSkipped",
+    "StepStarted",
+    "StepSucceeded",
+    "SuspendRequested",
+    "TimerFired",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Which attempt of which step an answer is about.
+
+    Args:
+        node: The transition number at which the step's node was made; unique in its tree.
+        epoch: The run epoch.
+        number: The number of the attempt.
+    """
+
+    node: int
+    epoch: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionStarted:
+    """Somebody starts an execution.
+
+    Args:
+        workflow: The workflow's id.
+        definition: The hash of the definition.
+        body: The input (JSON).
+        headers: Metadata, passed on to every step.
+        options: The start options as a JSON object; they are already part of the plan.
+        results: Results (JSON) of steps that therefore do not run, by step id.
+        labels: For finding it again.
+    """
+
+    workflow: str
+    definition: str
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    results: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    """A worker has begun with an attempt."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class StepSucceeded:
+    """A worker answered with a result (JSON)."""
+
+    attempt: Attempt
+    output: bytes
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class StepFailed:
+    """An attempt failed.
+
+    Args:
+        attempt: Which.
+        failure: Why.
+        retryable: Whether another attempt could go better.
+        retry_after_ms: How long to wait for it, if the handler said so.
+        asked_to_retry: Whether the handler itself asked for another attempt.
+    """
+
+    attempt: Attempt
+    failure: Failure
+    retryable: bool = True
+    retry_after_ms: int | None = None
+    asked_to_retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StepSkipped:
+    """The handler found that there is nothing to do."""
+
+    attempt: Attempt
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """The deadline of a task has passed."""
+
+    ref: Ref
+    task: MachineTask
+
+
+@dataclass(frozen=True, slots=True)
+class SuspendRequested:
+    """Somebody wants no new attempts for now.
+
+    Args:
+        command: The id of the command; the same id again does nothing.
+        clock: Whether deadlines go on meanwhile, or stop.
+    """
+
+    command: str
+    clock: Literal["run", "stop"] = "run"
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRequested:
+    """Somebody wants it to go on, or to try again what has failed."""
+
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class AbortRequested:
+    """Somebody wants it to end."""
+
+    command: str
+    reason: str = ""
+
+
+Event = (
+    ExecutionStarted
+    | StepStarted
+    | StepSucceeded
+    | StepFailed
+    | StepSkipped
+    | TimerFired
+    | SuspendRequested
+    | ResumeRequested
+    | AbortRequested
+)

@@ -1,0 +1,257 @@
+"""The machine of an execution: the root of its tree, with its input and the commands it obeyed.
+
+Theory of operation
+-------------------
+    PENDING -> RUNNING -> SUCCESS | FAILURE
+    RUNNING -> SUSPENDING -> SUSPENDED -> RUNNING
+    RUNNING | SUSPENDING | SUSPENDED -> ABORTING -> ABORTED
+    FAILURE -> RUNNING                                     (resumed from the failed steps)
+
+A sub-workflow is the same machine without the states that only a whole has. Its node stands
+where the node of a step would stand, and its steps are its children. Two arrows are its own:
+
+    PENDING | RUNNING -> ABORTED                           (interrupted from outside)
+    FAILURE | ABORTED -> PENDING                           (to begin again, when it is its turn)
+
+*Run epoch.* Whatever ends attempts by force (an abort, a timeout) or begins anew (a resume from
+FAILURE) makes the epoch one higher. Answers to attempts of an older epoch are dropped.
+
+*Execution time.* Deadlines are kept in execution time: wall time less `offset_ms`. While the
+clock stands (`stopped_ms`), execution time stands too, and resuming adds the pause to the offset.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
+
+from flow.failure import Failure
+from flow.kernel.commands import ExecutionDeadline
+from flow.kernel.machine import MachineTask, MachineType, Transition
+from flow.status import Status
+
+__all__ = [
+    "COMMAND",
+    "EXECUTION",
+    "INPUT",
+    "SUB_WORKFLOW",
+    "CommandData",
+    "ExecutionData",
+    "InputData",
+]
+
+Clock = Literal["run", "stop"]
+Ending = Transition["ExecutionData", "Ended"]
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionData:
+    """What an execution, or a sub-workflow in it, knows about itself.
+
+    Args:
+        started_ms: When it began.
+        ended_ms: When it ended, or None.
+        deadline_ms: By when it has to end (execution time), or None.
+        epoch: The run epoch, 1 at first.
+        offset_ms: How far execution time is behind wall time.
+        stopped_ms: Since when (wall time) the clock stands, or None.
+        outcome: How it will end once its hooks are done, or an empty string before that.
+        failure: Why it failed, or None.
+        incident: What a person has to look at, or an empty string.
+    """
+
+    started_ms: int = 0
+    ended_ms: int | None = None
+    deadline_ms: int | None = None
+    epoch: int = 1
+    offset_ms: int = 0
+    stopped_ms: int | None = None
+    outcome: str = ""
+    failure: Failure | None = None
+    incident: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InputData:
+    """What an execution was started with. Written once.
+
+    Args:
+        workflow: The workflow's id.
+        definition: The hash of the definition that it runs on.
+        body: The input (JSON).
+        headers: The metadata of the start, passed on to every step.
+        options: The start options, as a JSON object.
+        labels: For finding it again.
+    """
+
+    workflow: str
+    definition: str
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class CommandData:
+    """A command that was obeyed, so that the same command again does nothing.
+
+    Args:
+        verb: `suspend`, `resume` or `abort`.
+        status: The status that it was answered with.
+    """
+
+    verb: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """The execution begins at *now_ms*, with *timeout_ms* to go (or None)."""
+
+    now_ms: int
+    clock_ms: int
+    timeout_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """Somebody suspends at *now_ms*; the clock runs on or stops."""
+
+    now_ms: int
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """It ends at *now_ms*, with a failure or without, and perhaps with an incident."""
+
+    now_ms: int
+    failure: Failure | None = None
+    incident: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeKnown:
+    """Only the hooks are left to run before it ends with this status."""
+
+    status: Status
+    failure: Failure | None = None
+
+
+def execution_clock(data: ExecutionData, now_ms: int) -> int:
+    """Return the execution time.
+
+    Args:
+        data: The root's data.
+        now_ms: The wall time.
+    """
+    return (now_ms if data.stopped_ms is None else data.stopped_ms) - data.offset_ms
+
+
+def _tasks(state: Status, data: ExecutionData) -> tuple[MachineTask, ...]:
+    waiting = state is Status.RUNNING and not data.outcome
+    if waiting and data.deadline_ms is not None:
+        return (ExecutionDeadline(deadline_ms=data.deadline_ms),)
+    return ()
+
+
+def _begin(data: ExecutionData, event: Began) -> ExecutionData:
+    deadline = None if event.timeout_ms is None else event.clock_ms + event.timeout_ms
+    return replace(data, started_ms=event.now_ms, deadline_ms=deadline)
+
+
+def _suspend(data: ExecutionData, event: Suspended) -> ExecutionData:
+    return replace(data, stopped_ms=event.now_ms if event.clock == "stop" else None)
+
+
+def _resume(data: ExecutionData, now_ms: int) -> ExecutionData:
+    if data.stopped_ms is None:
+        return data
+    pause = max(0, now_ms - data.stopped_ms)
+    return replace(data, stopped_ms=None, offset_ms=data.offset_ms + pause)
+
+
+def _revive(data: ExecutionData, event: Began) -> ExecutionData:
+    deadline = None if event.timeout_ms is None else event.clock_ms + event.timeout_ms
+    return replace(
+        data,
+        ended_ms=None,
+        deadline_ms=deadline,
+        epoch=data.epoch + 1,
+        failure=None,
+        incident="",
+    )
+
+
+def _reset(data: ExecutionData, _event: None) -> ExecutionData:
+    return replace(data, ended_ms=None, deadline_ms=None, failure=None, incident="")
+
+
+def _end(data: ExecutionData, event: Ended) -> ExecutionData:
+    return replace(
+        data,
+        ended_ms=event.now_ms,
+        failure=event.failure or data.failure,
+        incident=event.incident or data.incident,
+        outcome="",
+        stopped_ms=None,
+    )
+
+
+def _note_outcome(data: ExecutionData, event: OutcomeKnown) -> ExecutionData:
+    return replace(data, outcome=event.status.value, failure=event.failure)
+
+
+def _new_epoch(data: ExecutionData, _event: None) -> ExecutionData:
+    return replace(data, epoch=data.epoch + 1)
+
+
+def _keep(data: ExecutionData, _event: None) -> ExecutionData:
+    return data
+
+
+_OPEN: Final = frozenset({Status.RUNNING, Status.SUSPENDING, Status.SUSPENDED})
+
+BEGIN: Final = Transition("begin", frozenset({Status.PENDING}), Status.RUNNING, _begin)
+SUSPEND: Final = Transition("suspend", frozenset({Status.RUNNING}), Status.SUSPENDING, _suspend)
+QUIET: Final = Transition("quiet", frozenset({Status.SUSPENDING}), Status.SUSPENDED, _keep)
+RESUME: Final = Transition(
+    "resume",
+    frozenset({Status.SUSPENDING, Status.SUSPENDED}),
+    Status.RUNNING,
+    _resume,
+)
+REVIVE: Final = Transition("revive", frozenset({Status.FAILURE}), Status.RUNNING, _revive)
+RESET: Final = Transition(
+    "reset",
+    frozenset({Status.FAILURE, Status.ABORTED}),
+    Status.PENDING,
+    _reset,
+)
+ABORT: Final = Transition("abort", _OPEN, Status.ABORTING, _new_epoch)
+ABORTED: Final = Transition("aborted", frozenset({Status.ABORTING}), Status.ABORTED, _end)
+INTERRUPT: Final = Transition(
+    "interrupt",
+    frozenset({Status.PENDING, Status.RUNNING}),
+    Status.ABORTED,
+    _end,
+)
+NEW_EPOCH: Final = Transition(
+    "new epoch",
+    frozenset({Status.RUNNING}),
+    Status.RUNNING,
+    _new_epoch,
+)
+NOTE_OUTCOME: Final = Transition(
+    "note outcome",
+    frozenset({Status.RUNNING}),
+    Status.RUNNING,
+    _note_outcome,
+)
+SUCCEED: Final = Transition("succeed", frozenset({Status.RUNNING}), Status.SUCCESS, _end)
+FAIL: Final = Transition("fail", frozenset({Status.RUNNING}), Status.FAILURE, _end)
+
+EXECUTION: Final = MachineType("execution", 1, Status, ExecutionData, _tasks)
+SUB_WORKFLOW: Final = MachineType("sub-workflow", 1, Status, ExecutionData, _tasks)
+INPUT: Final = MachineType("input", 1, Status, InputData)
+COMMAND: Final = MachineType("command", 1, Status, CommandData)

@@ -19,7 +19,7 @@ from flow.clock import (
     SystemThreads,
     _Job,
     cancel_after,
-    sleep,
+    sleep as wait_for,
     sleep_until,
 )
 from flow.errors import CorruptRecord
@@ -106,7 +106,7 @@ async def test_sleeping_takes_the_clock_s_time() -> None:
     woken = list[float]()
 
     async def sleeper() -> None:
-        await sleep(clock, 2.0)
+        await wait_for(clock, 2.0)
         woken.append(clock.monotonic())
         await sleep_until(clock, 1.0)
         woken.append(clock.monotonic())
@@ -124,7 +124,7 @@ async def test_a_sleeper_that_is_cancelled_leaves_no_timer() -> None:
     clock = ManualClock()
     with anyio.CancelScope() as scope:
         async with anyio.create_task_group() as group:
-            group.start_soon(sleep, clock, 1.0)
+            group.start_soon(wait_for, clock, 1.0)
             await settle()
             assert clock.armed == 1
             scope.cancel()

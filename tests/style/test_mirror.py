@@ -24,7 +24,6 @@ from tests.style.source import (
 
 # Modules that are proved elsewhere, and where.
 PROVED_ELSEWHERE: dict[str, str] = {
-    "flow/__main__.py": "tests/system and the wheel test run the command",
     **{
         f"flow/errors/{name}.py": "tests/flow/test_errors.py goes through the whole tree"
         for name in ("base", "definitions", "faults", "machines", "requests")

@@ -1,0 +1,289 @@
+"""Executions as users hold them: to wait for, to look at, and to control."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+from flow import codec
+from flow.client import Client
+from flow.clock import HybridClock
+from flow.errors import ExecutionAborted, ExecutionFailed
+from flow.handler import decode_result
+from flow.names import check_name
+from flow.status import Status
+
+__all__ = ["Execution", "ExecutionEvent", "Executions"]
+
+ResultT = TypeVar("ResultT")
+Clients = Callable[[], Client]
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionEvent:
+    """Something that happened to an execution.
+
+    Args:
+        seq: The number of the journal record that it is in.
+        at_ms: When it was recorded, in milliseconds since 1970.
+        type: What, such as `StepSucceeded`.
+        reason: Which step, which attempt, why.
+        actor: Who was behind it, or an empty string.
+        id: The id of the message or command behind it, or an empty string.
+    """
+
+    seq: int
+    at_ms: int
+    type: str
+    reason: str
+    actor: str
+    id: str
+
+
+class Execution(Generic[ResultT]):
+    """One run of a workflow.
+
+    Args:
+        id: Its id.
+        clients: Gives the client to ask with.
+        returns: The type of its result.
+    """
+
+    def __init__(self, id: str, clients: Clients, returns: object = Any) -> None:
+        """Refer to an execution; nothing is asked yet."""
+        self.id = check_name("execution", id)
+        self._clients = clients
+        self._returns = returns
+
+    def __repr__(self) -> str:
+        """Return what it is."""
+        return f"<Execution {self.id!r}>"
+
+    async def result(self) -> ResultT:
+        """Wait until it has ended, and return its result.
+
+        Raises:
+            ExecutionFailed: It failed; the error has the report.
+            ExecutionAborted: It was aborted.
+            UnknownExecution: There is no such execution.
+        """
+        return self.result_of(await self._ask("result", {}, waiting=True))
+
+    def result_of(self, answer: Mapping[str, Any]) -> ResultT:
+        """Return the result that an answer tells, or raise how it ended.
+
+        Args:
+            answer: What an orchestrator answered once the execution had ended.
+        """
+        status = Status.parse(answer["status"])
+        if status is Status.SUCCESS:
+            body = codec.dumps(answer["output"])
+            result: ResultT = decode_result(
+                self._returns, body, f"the result of execution {self.id!r}"
+            )
+            return result
+        report = answer["report"]
+        failure = report["failure"]
+        reason = str(codec.decode_failure(failure)) if failure else status.value
+        if status is Status.ABORTED:
+            raise ExecutionAborted(self.id, failure["message"] if failure else "", report)
+        raise ExecutionFailed(self.id, reason, report)
+
+    async def report(self) -> dict[str, Any]:
+        """Return everything about it: status, times, input, output, and every step's story.
+
+        Raises:
+            UnknownExecution: There is no such execution.
+        """
+        report: dict[str, Any] = await self._ask("show", {})
+        return report
+
+    async def status(self) -> Status:
+        """Return where it stands.
+
+        Raises:
+            UnknownExecution: There is no such execution.
+        """
+        return Status.parse((await self.report())["status"])
+
+    async def steps(self) -> dict[str, Status]:
+        """Return the status of every step by its id.
+
+        Raises:
+            UnknownExecution: There is no such execution.
+        """
+        return {
+            step["id"]: Status.parse(step["status"])
+            for step in (await self.report())["steps"]
+            if "hook" not in step
+        }
+
+    async def step(self, step: str) -> dict[str, Any]:
+        """Return one step: its request, response, status, attempts, times and failure.
+
+        Args:
+            step: Its id; for a step of a sub-workflow the ids with a slash between.
+
+        Raises:
+            UnknownStep: There is no such step.
+            UnknownExecution: There is no such execution.
+        """
+        view: dict[str, Any] = await self._ask("step", {"step": step})
+        return view
+
+    async def history(self, after: int = 0) -> list[ExecutionEvent]:
+        """Return what has happened to it, oldest first.
+
+        Args:
+            after: Only what stands in records behind this number.
+
+        Raises:
+            UnknownExecution: There is no such execution.
+        """
+        events: list[ExecutionEvent] = []
+        while True:
+            page: Sequence[Mapping[str, Any]] = await self._ask("history", {"after": after})
+            if not page:
+                return events
+            for record in page:
+                events += _events_of(record)
+            after = page[-1]["seq"]
+
+    async def __aiter__(self) -> AsyncIterator[ExecutionEvent]:
+        """Go through what happens to it, from the beginning, until it has ended."""
+        seen = 0
+        while True:
+            answer = await self._ask("watch", {"after": seen}, waiting=True)
+            for event in await self.history(seen):
+                seen = event.seq
+                yield event
+            if Status.parse(answer["status"]).ended and seen >= answer["seq"]:
+                return
+
+    async def suspend(self, clock: Literal["run", "stop"] = "run", reason: str = "") -> Status:
+        """Make no new attempts for now. What is out lands, and is recorded.
+
+        Args:
+            clock: Whether deadlines go on meanwhile, or stop.
+            reason: Why, for the history.
+
+        Returns:
+            SUSPENDING, or SUSPENDED if nothing was out.
+
+        Raises:
+            NotPossible: It has ended.
+        """
+        return await self._control("suspend", {"clock": clock, "reason": reason})
+
+    async def resume(self, reason: str = "") -> Status:
+        """Go on; or try again what has failed, if it ended in FAILURE.
+
+        Args:
+            reason: Why, for the history.
+
+        Raises:
+            NotPossible: It has ended otherwise.
+        """
+        return await self._control("resume", {"reason": reason})
+
+    async def abort(self, reason: str = "") -> Status:
+        """End it. What is out is cancelled, and its results are not wanted any more.
+
+        Args:
+            reason: Why, for the history and whoever waits.
+
+        Raises:
+            NotPossible: It has ended otherwise.
+        """
+        return await self._control("abort", {"reason": reason})
+
+    async def delete(self) -> None:
+        """Forget an execution that has ended, with its history.
+
+        Raises:
+            NotPossible: It has not ended.
+        """
+        await self._ask("delete", {})
+
+    async def _control(self, verb: str, arguments: Mapping[str, Any]) -> Status:
+        command = self._clients().chance.new_id()
+        answer = await self._ask(verb, {**arguments, "command": command})
+        return Status.parse(answer["status"])
+
+    async def _ask(self, verb: str, arguments: Mapping[str, Any], *, waiting: bool = False) -> Any:
+        client = self._clients()
+        if waiting:
+            return await client.ask(verb, arguments, self.id, within_s=None)
+        return await client.ask(verb, arguments, self.id)
+
+
+def _events_of(record: Mapping[str, Any]) -> list[ExecutionEvent]:
+    at_ms, _ = HybridClock.parse(record["hlc"])
+    return [
+        ExecutionEvent(record["seq"], at_ms, kind, reason, actor, id_)
+        for kind, id_, actor, reason in record["causes"]
+    ]
+
+
+class Executions:
+    """All executions of the namespace.
+
+    Args:
+        clients: Gives the client to ask with.
+    """
+
+    def __init__(self, clients: Clients) -> None:
+        """Prepare; nothing is asked yet."""
+        self._clients = clients
+
+    def get(self, id: str) -> Execution[Any]:
+        """Return an execution to hold. Whether it exists shows when it is asked something.
+
+        Args:
+            id: Its id.
+        """
+        return Execution(id, self._clients)
+
+    async def list(
+        self,
+        *,
+        status: Sequence[Status | str] = (),
+        workflow: str = "",
+        labels: Mapping[str, str] | None = None,
+        before: str = "",
+        limit: int = 100,
+    ) -> list[dict[str, Any]]:
+        """Return executions as rows, newest first.
+
+        Args:
+            status: Only these.
+            workflow: Only of this workflow.
+            labels: Only with all of these labels.
+            before: Only those created before this one: the last of the page before.
+            limit: How many at most.
+        """
+        names = [item.value if isinstance(item, Status) else item for item in status]
+        arguments = {
+            "statuses": names,
+            "workflow": workflow,
+            "labels": dict(labels or {}),
+            "before": before,
+            "limit": limit,
+        }
+        rows: list[dict[str, Any]] = await self._clients().ask("list", arguments)
+        return rows
+
+    async def suspend(self, id: str, clock: Literal["run", "stop"] = "run") -> Status:
+        """Suspend an execution; see `Execution.suspend`."""
+        return await self.get(id).suspend(clock)
+
+    async def resume(self, id: str) -> Status:
+        """Resume an execution; see `Execution.resume`."""
+        return await self.get(id).resume()
+
+    async def abort(self, id: str, reason: str = "") -> Status:
+        """Abort an execution; see `Execution.abort`."""
+        return await self.get(id).abort(reason)
+
+    async def delete(self, id: str) -> None:
+        """Delete an execution; see `Execution.delete`."""
+        await self.get(id).delete()

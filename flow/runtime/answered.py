@@ -1,0 +1,82 @@
+"""Replies that were sent a short while ago, for requests that come a second time."""
+
+from typing import Final
+
+from flow.ports import Envelope
+
+__all__ = ["Answered", "RequestKey", "key_of"]
+
+RequestKey = tuple[str, str, str]
+"""What makes two requests the same one."""
+
+_OVERHEAD_BYTES: Final = 512
+
+
+def key_of(envelope: Envelope, endpoint: str) -> RequestKey | None:
+    """Return what tells a request from others, or None if nothing does.
+
+    Clients choose their correlation ids as they like; two that choose the same one still wait at
+    different queues.
+
+    Args:
+        envelope: The request.
+        endpoint: What it asks for.
+    """
+    name = envelope.correlation_id or envelope.message_id
+    return (name, envelope.reply_to, endpoint) if name else None
+
+
+class Answered:
+    """Keeps the replies that were used last, within two bounds.
+
+    Args:
+        items_max: How many replies it keeps.
+        bytes_max: How many bytes they may have together.
+    """
+
+    def __init__(self, items_max: int, bytes_max: int) -> None:
+        """Begin without a reply."""
+        self._items_max = items_max
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._replies: dict[RequestKey, Envelope] = {}
+
+    def __len__(self) -> int:
+        """Return how many replies are kept."""
+        return len(self._replies)
+
+    def put(self, key: RequestKey, reply: Envelope) -> None:
+        """Keep a reply, and forget those that were not used for the longest time.
+
+        Args:
+            key: The request.
+            reply: The reply. One that is larger than all may be together is not kept.
+        """
+        self._drop(key)
+        size = _weigh(reply)
+        if size > self._bytes_max:
+            return
+        self._replies[key] = reply
+        self._bytes += size
+        while len(self._replies) > self._items_max or self._bytes > self._bytes_max:
+            self._drop(next(iter(self._replies)))
+
+    def get(self, key: RequestKey) -> Envelope | None:
+        """Return the reply to a request, if it is kept.
+
+        Args:
+            key: The request.
+        """
+        reply = self._replies.pop(key, None)
+        if reply is not None:
+            self._replies[key] = reply
+        return reply
+
+    def _drop(self, key: RequestKey) -> None:
+        reply = self._replies.pop(key, None)
+        if reply is not None:
+            self._bytes -= _weigh(reply)
+
+
+def _weigh(reply: Envelope) -> int:
+    return len(reply.body) + sum(map(len, reply.headers.values())) + _OVERHEAD_BYTES

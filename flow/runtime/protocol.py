@@ -1,0 +1,379 @@
+"""The messages on the wire: what each type holds, and how it is read and written.
+
+Everything that crosses the broker between orchestrators, workers and clients is made and read
+here, so that this file and `docs/protocol.md` say the same.
+
+    step.request    orchestrator -> worker   body: the step's input
+    step.reply      worker -> mailbox        body: the result, or a failure; `flow-outcome`
+    step.started    worker -> mailbox        an attempt has begun (only where somebody waits for it)
+    step.heartbeat  worker -> mailbox        body: progress
+    step.refused    worker -> mailbox        this worker does not know the endpoint
+    step.cancel     orchestrator -> workers  the attempt's result is not wanted any more
+    request.*       client -> orchestrator   body: an object of arguments
+    answer          orchestrator -> client   body: the answer, or an error; `flow-outcome`
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final, cast
+
+from flow import codec
+from flow.errors import CorruptRecord, FlowError
+from flow.failure import Failure
+from flow.kernel.events import Attempt
+from flow.message import user_headers
+from flow.names import BODY_LIMIT, check_name
+from flow.ports import Envelope
+
+__all__ = [
+    "Answer",
+    "Outcome",
+    "Request",
+    "StepReply",
+    "StepRequest",
+    "correlation_of",
+    "parse_correlation",
+]
+
+REQUEST: Final = "step.request"
+REPLY: Final = "step.reply"
+STARTED: Final = "step.started"
+HEARTBEAT: Final = "step.heartbeat"
+REFUSED: Final = "step.refused"
+CANCEL: Final = "step.cancel"
+ANSWER: Final = "answer"
+REQUEST_PREFIX: Final = "request."
+
+PROGRESS_LIMIT: Final = 4_096
+"""Bytes that a heartbeat may tell."""
+
+_CORRELATION_PARTS: Final = 4
+
+
+class Outcome(Enum):
+    """How an attempt or a request ended, as the header `flow-outcome` says it."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    SKIP = "skip"
+
+
+def correlation_of(execution: str, attempt: Attempt) -> str:
+    """Return the correlation id of an attempt: at most 255 bytes.
+
+    Args:
+        execution: The execution's id.
+        attempt: The attempt.
+    """
+    return f"{execution}/{attempt.epoch}/{attempt.node}/{attempt.number}"
+
+
+def parse_correlation(text: str) -> tuple[str, Attempt]:
+    """Return the execution's id and the attempt that a correlation id names.
+
+    Args:
+        text: What came back.
+
+    Raises:
+        CorruptRecord: It is not a correlation id of ours.
+    """
+    parts = text.rsplit("/", _CORRELATION_PARTS - 1)
+    try:
+        execution, epoch, node, number = parts
+        check_name("execution", execution)
+        return execution, Attempt(int(node), int(epoch), int(number))
+    except (ValueError, FlowError) as error:
+        raise CorruptRecord("the correlation id", repr(text[:300])) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRequest:
+    """What a worker is asked to do.
+
+    Args:
+        endpoint: `service.method`.
+        body: The input (JSON).
+        correlation: Ties the reply to the request.
+        reply_to: The queue that the reply goes to.
+        headers: The user's metadata.
+        execution: The execution's id; empty for a plain call.
+        path: The step's path; empty for a plain call.
+        attempt: The number of the attempt.
+        timeout_ms: How long the handler may run.
+        tell_start: Whether somebody waits for `step.started`.
+    """
+
+    endpoint: str
+    body: bytes
+    correlation: str
+    reply_to: str
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    execution: str = ""
+    path: str = ""
+    attempt: int = 1
+    timeout_ms: int = 60_000
+    tell_start: bool = False
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of the step, and for no other step."""
+        return f"{self.execution}:{self.path}" if self.execution else self.correlation
+
+    def envelope(self, message_id: str) -> Envelope:
+        """Return the request as it travels.
+
+        Args:
+            message_id: Fresh for this publication.
+        """
+        headers = dict(self.headers)
+        headers["flow-endpoint"] = self.endpoint
+        headers["flow-timeout"] = str(self.timeout_ms)
+        if self.execution:
+            headers["flow-execution"] = self.execution
+            headers["flow-path"] = self.path
+            headers["flow-attempt"] = str(self.attempt)
+        if self.tell_start:
+            headers["flow-tell-start"] = "1"
+        return Envelope(REQUEST, self.body, message_id, self.correlation, self.reply_to, headers)
+
+    @classmethod
+    def read(cls, envelope: Envelope, routing_key: str) -> "StepRequest":
+        """Return the request that arrived.
+
+        Args:
+            envelope: What arrived.
+            routing_key: The endpoint, where the header does not say it.
+
+        Raises:
+            CorruptRecord: A header makes no sense.
+        """
+        headers = envelope.headers
+        try:
+            return cls(
+                endpoint=headers.get("flow-endpoint", routing_key),
+                body=envelope.body,
+                correlation=envelope.correlation_id,
+                reply_to=envelope.reply_to,
+                headers=user_headers(headers),
+                execution=headers.get("flow-execution", ""),
+                path=headers.get("flow-path", ""),
+                attempt=_positive(headers.get("flow-attempt", "1")),
+                timeout_ms=_positive(headers.get("flow-timeout", "60000")),
+                tell_start="flow-tell-start" in headers,
+            )
+        except ValueError as error:
+            raise CorruptRecord("the step request", str(error)) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepReply:
+    """How an attempt ended.
+
+    Args:
+        outcome: How.
+        body: The result (JSON) of a success.
+        headers: The response's metadata.
+        failure: Why it failed.
+        retryable: Whether another attempt could go better.
+        retry_after_ms: How long to wait for it, if the handler said so.
+        asked_to_retry: Whether the handler itself asked for another attempt.
+        reason: Why it was skipped.
+    """
+
+    outcome: Outcome
+    body: bytes = b"null"
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    failure: Failure | None = None
+    retryable: bool = True
+    retry_after_ms: int | None = None
+    asked_to_retry: bool = False
+    reason: str = ""
+
+    def envelope(self, message_id: str, correlation: str) -> Envelope:
+        """Return the reply as it travels.
+
+        Args:
+            message_id: Fresh for this publication.
+            correlation: The request's.
+        """
+        headers = {**self.headers, "flow-outcome": self.outcome.value}
+        body = self.body
+        if self.failure is not None:
+            body = codec.dumps(codec.encode_failure(self.failure))
+        elif self.outcome is Outcome.SKIP:
+            body = codec.dumps(self.reason)
+        if not self.retryable:
+            headers["flow-retryable"] = "0"
+        if self.retry_after_ms is not None:
+            headers["flow-retry-after"] = str(self.retry_after_ms)
+        if self.asked_to_retry:
+            headers["flow-asked-to-retry"] = "1"
+        return Envelope(REPLY, body, message_id, correlation, "", headers)
+
+    @classmethod
+    def read(cls, envelope: Envelope) -> "StepReply":
+        """Return the reply that arrived. A reply without `flow-outcome` is a success.
+
+        A result that may not be a body (it is too large, or not JSON) is a failure that no other
+        attempt can mend.
+
+        Args:
+            envelope: What arrived.
+        """
+        headers = envelope.headers
+        metadata = user_headers(headers)
+        try:
+            outcome = Outcome(headers.get("flow-outcome", "success"))
+            body = codec.check_body(envelope.body, "the step's result", BODY_LIMIT)
+            after = headers.get("flow-retry-after")
+            retry_after = None if after is None else max(0, int(after))
+        except (ValueError, FlowError) as error:
+            return cls(
+                outcome=Outcome.FAILURE,
+                headers=metadata,
+                failure=failure_of_error(error),
+                retryable=False,
+            )
+        if outcome is Outcome.SUCCESS:
+            return cls(outcome=outcome, body=body, headers=metadata)
+        if outcome is Outcome.SKIP:
+            return cls(outcome=outcome, headers=metadata, reason=str(codec.loads(body))[:4096])
+        return cls(
+            outcome=outcome,
+            headers=metadata,
+            failure=codec.decode_failure(codec.loads(body)),
+            retryable=headers.get("flow-retryable") != "0",
+            retry_after_ms=retry_after,
+            asked_to_retry="flow-asked-to-retry" in headers,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a client asks of an orchestrator.
+
+    Args:
+        verb: What to do, such as `start`, `suspend` or `list`.
+        arguments: A JSON object.
+        execution: The execution that it is about, or an empty string.
+        correlation: Ties the answer to the request; the same when it is asked again.
+        reply_to: The queue that the answer goes to.
+        actor: Who asks, for the history.
+    """
+
+    verb: str
+    arguments: Mapping[str, Any]
+    execution: str = ""
+    correlation: str = ""
+    reply_to: str = ""
+    actor: str = ""
+
+    def envelope(self, message_id: str) -> Envelope:
+        """Return the request as it travels.
+
+        Args:
+            message_id: Fresh for this publication.
+        """
+        headers = {"flow-actor": self.actor}
+        if self.execution:
+            headers["flow-execution"] = self.execution
+        body = codec.dumps(self.arguments)
+        kind = f"{REQUEST_PREFIX}{self.verb}"
+        return Envelope(kind, body, message_id, self.correlation, self.reply_to, headers)
+
+    @classmethod
+    def read(cls, envelope: Envelope) -> "Request":
+        """Return the request that arrived.
+
+        Args:
+            envelope: What arrived.
+
+        Raises:
+            CorruptRecord: Its body is not an object.
+            InvalidInput: Its body is not JSON.
+        """
+        arguments: Any = codec.loads(envelope.body, "the request's body")
+        if not isinstance(arguments, dict):
+            raise CorruptRecord("the request's body", "it is not an object")
+        return cls(
+            verb=envelope.type.removeprefix(REQUEST_PREFIX),
+            arguments=cast("dict[str, Any]", arguments),
+            execution=envelope.headers.get("flow-execution", ""),
+            correlation=envelope.correlation_id,
+            reply_to=envelope.reply_to,
+            actor=envelope.headers.get("flow-actor", ""),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an orchestrator answers: a JSON value, or one of our errors."""
+
+    value: Any = None
+    error: FlowError | None = None
+
+    def envelope(self, message_id: str, correlation: str) -> Envelope:
+        """Return the answer as it travels.
+
+        Args:
+            message_id: Fresh for this publication.
+            correlation: The request's.
+        """
+        if self.error is None:
+            outcome, body = Outcome.SUCCESS, codec.dumps(self.value)
+        else:
+            outcome, body = Outcome.FAILURE, codec.dumps(codec.encode_error(self.error))
+        headers = {"flow-outcome": outcome.value}
+        return Envelope(ANSWER, body, message_id, correlation, "", headers)
+
+    @classmethod
+    def read(cls, envelope: Envelope) -> "Answer":
+        """Return the answer that arrived.
+
+        Args:
+            envelope: What arrived.
+
+        Raises:
+            CorruptRecord: It should be an error, and is none.
+            InvalidInput: Its body is not JSON.
+        """
+        value: Any = codec.loads(envelope.body, "the answer")
+        if envelope.headers.get("flow-outcome") != Outcome.FAILURE.value:
+            return cls(value)
+        if not isinstance(value, dict):
+            raise CorruptRecord("the answer", "it is no error")
+        return cls(error=codec.decode_error(cast("dict[str, Any]", value)))
+
+
+def read_progress(envelope: Envelope) -> Any:
+    """Return the progress that a heartbeat tells.
+
+    Args:
+        envelope: What arrived.
+
+    Raises:
+        InvalidInput: Its body is not JSON.
+        TooLarge: Its body is too large to be progress.
+    """
+    return codec.loads(codec.check_body(envelope.body, "the progress", PROGRESS_LIMIT))
+
+
+def failure_of_error(error: Exception) -> Failure:
+    """Return one of our errors as a failure.
+
+    Args:
+        error: The error.
+    """
+    if isinstance(error, FlowError):
+        document = codec.encode_error(error)
+        kind = f"flow.errors.{document['type']}"
+        return Failure(kind, document["message"], fields=document["fields"])
+    return Failure(f"{type(error).__module__}.{type(error).__qualname__}", str(error))
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(f"{number} is not positive")
+    return number

@@ -1,0 +1,150 @@
+"""Residents: the executions that are in memory, the least recently used ones going first."""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+
+from flow import codec
+from flow.errors import FlowError
+from flow.kernel.decide import MACHINES
+from flow.kernel.execution import INPUT
+from flow.kernel.tree import Tree
+from flow.ports import Clock, Store, StoredExecution
+from flow.programs.steps import StepsProgram
+from flow.runtime.definitions import Definitions
+from flow.runtime.live import LiveExecution
+
+__all__ = ["Residents", "restore"]
+
+_log = logging.getLogger("flow.residents")
+
+
+async def restore(stored: StoredExecution, definitions: Definitions) -> LiveExecution:
+    """Return an execution as its records describe it.
+
+    Args:
+        stored: What the store has.
+        definitions: Knows the definition that it runs on.
+
+    Raises:
+        DataError: A record or the definition cannot be used.
+        StateMachineError: A record holds a machine type that this program does not know.
+    """
+    records = [codec.decode_record(record, MACHINES) for record in stored.records]
+    tree = Tree.load(MACHINES, (node for record in records for node in record.nodes))
+    known = await definitions.by_hash(stored.summary.definition)
+    plan = definitions.plan(known, tree.node("input").read(INPUT).options)
+    program = StepsProgram.attach(plan, codec.assemble, tree)
+    live = LiveExecution(stored.summary.id, stored.summary.partition, tree, program)
+    live.seq = stored.seq
+    live.summary = stored.summary
+    live.size += sum(len(record) for record in stored.records)
+    return live
+
+
+class Residents:
+    """The executions in memory.
+
+    Args:
+        store: Where the others are.
+        definitions: Knows their workflows.
+        clock: The time.
+        limit: How many bytes they may take, roughly.
+        leaving: Called with each execution that goes.
+
+    Attributes:
+        parked: Why executions cannot be loaded, by id. They need a person.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        definitions: Definitions,
+        clock: Clock,
+        limit: int,
+        leaving: Callable[[LiveExecution], None],
+    ) -> None:
+        """Begin with nobody in memory."""
+        self.parked: dict[str, FlowError] = {}
+        self._store = store
+        self._definitions = definitions
+        self._clock = clock
+        self._limit = limit
+        self._leaving = leaving
+        self._live: OrderedDict[str, LiveExecution] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Return how many are in memory."""
+        return len(self._live)
+
+    def get(self, id: str) -> LiveExecution | None:
+        """Return an execution if it is in memory, and note that it was used."""
+        live = self._live.get(id)
+        if live is not None:
+            self._live.move_to_end(id)
+        return live
+
+    def add(self, live: LiveExecution) -> None:
+        """Keep an execution in memory."""
+        self._live[live.id] = live
+
+    def remove(self, id: str) -> None:
+        """Forget an execution, for it is gone from the store."""
+        self._live.pop(id, None)
+
+    def clear(self) -> None:
+        """Forget everybody: what is in memory may not be true."""
+        self._live.clear()
+        self.parked.clear()
+
+    async def ensure(self, ids: Iterable[str]) -> list[LiveExecution]:
+        """Bring executions into memory; those that do not exist are passed over.
+
+        Args:
+            ids: Which.
+
+        Returns:
+            Those that came in just now.
+        """
+        missing = [
+            name
+            for name in dict.fromkeys(ids)
+            if name not in self._live and name not in self.parked
+        ]
+        if not missing:
+            return []
+        loaded: list[LiveExecution] = []
+        for name, stored in (await self._store.load(missing)).items():
+            live = await self._restore(name, stored)
+            if live is not None:
+                loaded.append(live)
+        return loaded
+
+    def evict(self) -> None:
+        """Let the least recently used ones go until the rest is small enough."""
+        total = sum(live.size for live in self._live.values()) if self._crowded() else 0
+        for name in list(self._live):
+            if total <= self._limit:
+                return
+            live = self._live[name]
+            if not live.pins:
+                total -= live.size
+                del self._live[name]
+                self._leaving(live)
+
+    def _crowded(self) -> bool:
+        # Nothing is counted before there are so many that they could be too much at all.
+        return len(self._live) * 2_000 > self._limit // 8
+
+    async def _restore(self, id: str, stored: StoredExecution) -> LiveExecution | None:
+        try:
+            live = await restore(stored, self._definitions)
+        except FlowError as error:
+            _log.error("execution %s is parked: %s", id, error)
+            self.parked[id] = error
+            return None
+        now, wake = self._clock.now_ms(), stored.summary.wake_ms
+        # What came due while it was not in memory has not been done yet.
+        live.rearm(now if wake is None else min(now, wake - 1))
+        self._live[id] = live
+        return live

@@ -1,0 +1,54 @@
+"""`flow suspend`, `flow resume`, `flow abort` and `flow delete`."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from flow.cli import controlling
+from tests.flow.cli.console import expect_golden, flow, transcript
+
+
+def test_an_execution_is_led_through_its_life(shop: Path) -> None:
+    """Each verb prints the id and the status, and is in the history with its reason."""
+    flow("start", "checkout", "--app", "shop.py:app", "--id", "order-1")
+    commands = [
+        ("suspend", "order-1", "--clock", "stop", "--reason", "stock-taking"),
+        ("resume", "order-1"),
+        ("abort", "order-1", "--reason", "not wanted"),
+        ("history", "order-1"),
+        ("delete", "order-1", "--yes"),
+    ]
+    text = "".join(transcript(flow(*command), *command) for command in commands)
+    expect_golden("page-control", text)
+
+
+def test_all_ids_are_tried(store: Path) -> None:
+    """What fails for one id is told, and the others are done all the same."""
+    ended = flow("delete", "order-9", "order-1", "order-2", "--yes")
+    assert (ended.code, ended.out) == (3, "order-1  deleted\norder-2  deleted\n")
+    assert ended.err == "error: there is no execution 'order-9'\n"
+    assert flow("show", "order-1").code == 3
+
+
+def test_answers_for_programs(store: Path) -> None:
+    """With --json the answers are one list, and each error is an object."""
+    ended = flow("delete", "order-9", "order-1", "--yes", "--json")
+    assert json.loads(ended.out) == [{"execution": "order-1", "deleted": "order-1"}]
+    assert json.loads(ended.err)["error"]["type"] == "UnknownExecution"
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("typed", "code"), [("y\n", 0), ("no\n", 1), ("", 1)])
+def test_deleting_asks_on_a_terminal(
+    store: Path, monkeypatch: pytest.MonkeyPatch, typed: str, code: int
+) -> None:
+    """A person is asked before anything is deleted; only a yes is one."""
+    monkeypatch.setattr("sys.stdin", _Terminal(typed))
+    assert controlling.delete("order-1") == code
+    assert (flow("show", "order-1").code == 3) is (code == 0)

@@ -1,0 +1,127 @@
+"""Tests of `flow.runtime.committer`: commits that are refused, or whose outcome is unknown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from flow import ExecutionEvent, Workflow
+from flow.clock import SystemClock
+from flow.errors import InvalidInput
+from flow.ports import CommitResult
+from flow.runtime.committer import Committer
+from flow.testing import FlowHarness
+from tests.flow.runtime.worlds import Unsteady, away, chain, single, stub_chain
+
+
+async def recorded_once(workflow: Workflow[Any], count: int) -> list[list[ExecutionEvent]]:
+    """Run executions, and return their histories."""
+    executions = [await workflow.execute(id=f"e{number}") for number in range(count)]
+    assert await asyncio.gather(*(each.result() for each in executions)) == [3] * count
+    return [await each.history() for each in executions]
+
+
+def expect_each_once(histories: list[list[ExecutionEvent]]) -> None:
+    """Check that every result of a chain of three was recorded exactly once."""
+    for events in histories:
+        types = Counter(event.type for event in events)
+        assert types == {"ExecutionStarted": 1, "StepSucceeded": 3}
+
+
+@pytest.mark.parametrize("moment", range(8))
+async def test_a_commit_that_never_arrived(moment: int) -> None:
+    """A commit that fails before it is written is decided again, whichever one it is."""
+    app, workflow = chain()
+    unsteady = Unsteady()
+    async with FlowHarness(app, store=unsteady) as test:
+        stub_chain(test)
+        unsteady.store.before = [*[None] * moment, away()]
+        expect_each_once(await recorded_once(workflow, 5))
+        assert test.clock.monotonic() < 70
+
+
+@pytest.mark.parametrize("moment", range(8))
+async def test_a_commit_whose_answer_was_lost(moment: int) -> None:
+    """A commit that was written although it failed is not written a second time."""
+    app, workflow = chain()
+    unsteady = Unsteady()
+    async with FlowHarness(app, store=unsteady) as test:
+        stub_chain(test)
+        unsteady.store.after = [*[None] * moment, away()]
+        expect_each_once(await recorded_once(workflow, 5))
+        assert test.clock.monotonic() < 70
+
+
+async def test_a_store_that_fails_all_the_time() -> None:
+    """Half of all commits fail, before or after they are written, and still all is well."""
+    app, workflow = chain()
+    unsteady = Unsteady()
+    async with FlowHarness(app, store=unsteady) as test:
+        stub_chain(test)
+        unsteady.store.before = [None, away(), None, None] * 8
+        unsteady.store.after = [None, away(), None] * 8
+        expect_each_once(await recorded_once(workflow, 20))
+        assert unsteady.store.after == []
+
+
+async def test_a_conflict_is_loaded_again() -> None:
+    """A commit that the store refuses as a conflict is forgotten, and decided again."""
+    app, workflow = chain()
+    unsteady = Unsteady()
+    async with FlowHarness(app, store=unsteady) as test:
+        stub_chain(test)
+        conflict = CommitResult(conflicts=frozenset({"e0"}))
+        unsteady.store.before = [None, None, conflict, conflict]
+        expect_each_once(await recorded_once(workflow, 5))
+        assert app.host is not None
+        assert app.host.engine is not None
+        assert app.host.engine.counters["lost batches"] == 2
+
+
+async def test_a_poisonous_batch_is_taken_apart() -> None:
+    """What the store cannot hold is found, and does not hold up the others."""
+    app, workflow = chain()
+    unsteady = Unsteady()
+    async with FlowHarness(app, store=unsteady) as test:
+        stub_chain(test)
+        unsteady.store.before = [InvalidInput("the row", "it has a NUL"), None]
+        results = await asyncio.gather(*(workflow.run(id=f"e{n}") for n in range(5)))
+        assert results == [3] * 5
+
+
+async def test_settled_rows_are_deleted_later() -> None:
+    """Outbox rows that did their work go with the next commit, or after a second."""
+    app, workflow = single()
+    unsteady = Unsteady()
+    async with FlowHarness(app, store=unsteady) as test:
+        execution = await workflow.execute()
+        await test.settle()
+        test.stub("work.s1", 1)
+        await test.advance(5)
+        assert await execution.result() == 1
+        await test.advance(2)
+        rows = [await unsteady.store.outbox(partition, 0, 10) for partition in range(8)]
+        assert not any(rows)
+
+
+class Host:
+    """A host that nothing is asked of."""
+
+    leases: dict[int, Any] = {}  # noqa: RUF012 - it stays empty
+
+
+async def test_nothing_to_write_is_done_at_once() -> None:
+    """A batch without changes touches no store, and lets those go who waited for it."""
+    committer = Committer(Unsteady()(SystemClock()), Host(), SystemClock())  # type: ignore[arg-type]
+    await committer.drained()
+    seen: list[str] = []
+    committer.notify()
+    committer.batch.after(lambda: seen.append("done"))
+    committer.notify()
+    running = asyncio.gather(committer.run(), return_exceptions=True)
+    await committer.drained()
+    assert seen == ["done"]
+    running.cancel()

@@ -1,0 +1,47 @@
+"""Tests of `flow.runtime.inbox`: the queue of what waits to be decided."""
+
+from __future__ import annotations
+
+import asyncio
+
+from flow.runtime.inbox import Inbox, Woken
+
+
+async def test_items_come_out_in_order() -> None:
+    """Items are taken oldest first, as many at a time as there may be."""
+    inbox = Inbox()
+    items = [Woken((str(number),)) for number in range(5)]
+    for item in items:
+        inbox.put(item)
+    assert len(inbox) == 5
+    assert await inbox.take(3) == items[:3]
+    assert await inbox.take(3) == items[3:]
+    assert len(inbox) == 0
+
+
+async def test_an_empty_inbox_is_waited_for() -> None:
+    """Taking from an empty inbox waits for the next item."""
+    inbox = Inbox()
+    taking = asyncio.gather(inbox.take(10))
+    await asyncio.sleep(0)
+    assert not taking.done()
+    inbox.put(Woken(("a",)))
+    (items,) = await taking
+    assert items == [Woken(("a",))]
+
+
+async def test_finished_means_dealt_with() -> None:
+    """`finished` waits until what was taken is dealt with, and nothing else waits."""
+    inbox = Inbox()
+    await inbox.finished()
+    inbox.put(Woken(("a",)))
+    await inbox.take(1)
+    finishing = asyncio.gather(inbox.finished())
+    await asyncio.sleep(0)
+    inbox.put(Woken(("b",)))
+    inbox.finish()
+    await asyncio.sleep(0)
+    assert not finishing.done()
+    await inbox.take(1)
+    inbox.finish()
+    await finishing

@@ -1,0 +1,184 @@
+"""Tests of `flow.runtime.publisher`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from brokers.memory.broker import MemoryBroker
+from flow.errors import BrokerUnavailable, ConfigurationError, Overloaded
+from flow.ports import Envelope, Publication, Queue, Settlement, Topology
+from flow.runtime.publisher import Publisher, PublisherSettings
+from flow.runtime.tasks import TaskGroup
+from tests.flow.runtime.clocks import ManualClock, settle
+from tests.flow.runtime.worker_bench import OddBroker
+
+
+def to(queue: str = "q", body: bytes = b"x", exchange: str = "") -> Publication:
+    """Return a message for a queue."""
+    return Publication(exchange, queue, Envelope("t", body))
+
+
+class Press:
+    """A publisher that runs, on a broker that does as the test says."""
+
+    def __init__(self, settings: PublisherSettings | None = None) -> None:
+        self.clock = ManualClock()
+        self.broker = OddBroker(MemoryBroker())
+        self.publisher = Publisher(self.broker, self.clock, settings)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[Publisher]:
+        """Run the publisher for as long as the block lasts."""
+        await self.broker.open()
+        await self.broker.declare(Topology(queues=(Queue("q"),)))
+        async with TaskGroup() as group:
+            group.start(self.publisher.run(), "publisher")
+            yield self.publisher
+        await self.broker.close()
+
+
+async def test_what_waits_is_published_in_one_call() -> None:
+    """Messages that are sent together reach the broker together, and keep their order."""
+    press = Press()
+    async with press.open() as publisher:
+        futures = [publisher.send(to(body=b"%d" % number)) for number in range(10)]
+        assert len(publisher) == 10
+        assert await asyncio.gather(*futures) == [Settlement.CONFIRMED] * 10
+        assert (press.broker.batches, len(publisher)) == ([10], 0)
+        assert press.broker.inner.hub.depth("q") == 10
+
+
+async def test_each_learns_what_became_of_its_own() -> None:
+    """A message that reaches nobody is told so, whatever became of the others."""
+    async with Press().open() as publisher:
+        futures = [publisher.send(to("q")), publisher.send(to("nowhere"))]
+        assert await asyncio.gather(*futures) == [Settlement.CONFIRMED, Settlement.UNROUTABLE]
+        assert await publisher.publish(to("q")) is Settlement.CONFIRMED
+
+
+async def test_what_comes_meanwhile_makes_the_next_call() -> None:
+    """While all lanes are busy messages gather, and then go out together."""
+    press = Press(PublisherSettings(lanes=2))
+    async with press.open() as publisher:
+        press.broker.gate.clear()
+        futures = list[asyncio.Future[Settlement]]()
+        for _ in range(2):
+            futures.append(publisher.send(to()))
+            await settle()
+        futures += [publisher.send(to()) for _ in range(5)]
+        await settle()
+        assert press.broker.batches == [1, 1]
+        press.broker.gate.set()
+        await asyncio.gather(*futures)
+        assert press.broker.batches == [1, 1, 5]
+
+
+async def test_a_call_has_a_bound() -> None:
+    """More messages than one call may have are shared by several calls."""
+    press = Press(PublisherSettings(batch_max=4))
+    async with press.open() as publisher:
+        await asyncio.gather(*(publisher.send(to()) for _ in range(10)))
+        assert press.broker.batches == [4, 4, 2]
+
+
+async def test_messages_wait_for_the_publisher_to_run() -> None:
+    """What is sent before `run` is published by it."""
+    press = Press()
+    future = press.publisher.send(to())
+    async with press.open():
+        assert await future is Settlement.CONFIRMED
+
+
+@pytest.mark.parametrize(
+    "settings", [PublisherSettings(items_max=2), PublisherSettings(bytes_max=2 * 513)]
+)
+async def test_it_refuses_more_than_it_may_hold(settings: PublisherSettings) -> None:
+    """Over its bounds sending raises at once, and works again when there is room."""
+    press = Press(settings)
+    first, second = press.publisher.send(to()), press.publisher.send(to())
+    with pytest.raises(Overloaded, match="the publisher"):
+        await press.publisher.publish(to())
+    async with press.open() as publisher:
+        await asyncio.gather(first, second)
+        await publisher.publish(to())
+
+
+async def test_an_outage_fails_the_whole_call() -> None:
+    """When the outcome is unknown each one gets an error of its own, and the next call works."""
+    press = Press()
+    async with press.open() as publisher:
+        press.broker.down = True
+        results = await asyncio.gather(
+            *(publisher.send(to()) for _ in range(3)), return_exceptions=True
+        )
+        assert [type(result) for result in results] == [BrokerUnavailable] * 3
+        assert len({id(result) for result in results}) == 3
+        assert len(publisher) == 0
+        press.broker.down = False
+        assert await publisher.publish(to()) is Settlement.CONFIRMED
+
+
+async def test_a_wrong_message_does_not_spoil_the_others() -> None:
+    """A message for an exchange that does not exist fails alone."""
+    async with Press().open() as publisher:
+        futures = [publisher.send(to()), publisher.send(to(exchange="none")), publisher.send(to())]
+        results = await asyncio.gather(*futures, return_exceptions=True)
+        assert results[0] is results[2] is Settlement.CONFIRMED
+        assert isinstance(results[1], ConfigurationError)
+
+
+async def test_a_silent_broker_is_given_up() -> None:
+    """A call that is not confirmed within the deadline counts as an outage."""
+    press = Press(PublisherSettings(deadline_s=10))
+    async with press.open() as publisher:
+        press.broker.gate.clear()
+        future = publisher.send(to())
+        await press.clock.advance(9.9)
+        assert not future.done()
+        await press.clock.advance(0.1)
+        with pytest.raises(BrokerUnavailable, match="within 10 s"):
+            await future
+        assert press.clock.armed == 0
+
+
+async def test_stopping_fails_what_is_unsettled() -> None:
+    """What waits, what is on its way and what comes later gets an error, and nothing hangs."""
+    press = Press(PublisherSettings(lanes=1))
+    async with press.open() as publisher:
+        press.broker.gate.clear()
+        futures = [publisher.send(to())]
+        await settle()
+        futures.append(publisher.send(to()))
+    futures.append(press.publisher.send(to()))
+    for future in futures:
+        with pytest.raises(BrokerUnavailable, match="has stopped"):
+            await future
+    assert len(press.publisher) == 0
+
+
+async def test_whoever_stops_waiting_is_forgotten() -> None:
+    """A future that was cancelled meanwhile disturbs neither the call nor the count."""
+    press = Press()
+    async with press.open() as publisher:
+        kept, gone = publisher.send(to()), publisher.send(to())
+        gone.cancel()
+        assert await kept is Settlement.CONFIRMED
+        press.broker.down = True
+        lost = publisher.send(to())
+        lost.cancel()
+        await settle()
+        assert len(publisher) == 0
+
+
+async def test_an_idle_publisher_has_no_timer() -> None:
+    """Nothing polls: without messages no timer waits."""
+    press = Press()
+    async with press.open() as publisher:
+        await settle()
+        assert press.clock.armed == 0
+        await publisher.publish(to())
+        assert press.clock.armed == 0

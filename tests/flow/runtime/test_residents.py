@@ -1,0 +1,121 @@
+"""Tests of `flow.runtime.residents`: which executions are in memory, through the harness."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from flow import Flow, Status
+from flow.errors import CorruptRecord
+from flow.ports import JournalRecord
+from flow.runtime.engine import Engine, EngineSettings
+from flow.testing import FlowHarness
+from tests.flow.runtime.worlds import RETRY, Unsteady, chain, single, stub_chain
+
+TINY = EngineSettings(live_bytes=20_000)
+
+
+def engine_of(app: Flow) -> Engine:
+    """Return the engine of a flow that runs."""
+    assert app.host is not None
+    assert app.host.engine is not None
+    return app.host.engine
+
+
+async def test_many_wait_outside_of_memory() -> None:
+    """Executions that wait for a retry leave the memory, and come back when they are due."""
+    app, workflow = single(retry=RETRY)
+    async with FlowHarness(app, engine=TINY) as test:
+        test.stub("work.s1", [*[ConnectionError()] * 300, 1])
+        executions = [await workflow.execute(id=f"e{n}") for n in range(300)]
+        await test.settle()
+        engine = engine_of(app)
+        assert len(engine.residents) < 20
+        assert len(test.calls("work.s1")) == 300
+        assert [await each.result() for each in executions] == [1] * 300
+        assert test.clock.monotonic() == 1
+        assert len(test.calls("work.s1")) == 600
+
+
+async def test_a_reply_brings_its_execution_back() -> None:
+    """An execution that is out of memory is loaded when its worker answers."""
+    app, workflow = chain()
+    gate = asyncio.Event()
+
+    async def wait() -> int:
+        await gate.wait()
+        return 1
+
+    async with FlowHarness(app, engine=TINY) as test:
+        stub_chain(test)
+        test.stub("work.s1", wait)
+        executions = [await workflow.execute(id=f"e{n}") for n in range(60)]
+        await test.settle()
+        await test.advance(2)
+        assert len(engine_of(app).residents) < 20
+        gate.set()
+        assert [await each.result() for each in executions] == [3] * 60
+
+
+async def test_those_who_run_come_back_to_be_sent_again() -> None:
+    """The silence of a worker is noticed for executions that are out of memory too."""
+    app, workflow = single(timeout=600)
+    gate = asyncio.Event()
+
+    async def wait() -> int:
+        await gate.wait()
+        return 1
+
+    async with FlowHarness(app, engine=TINY) as test:
+        test.stub("work.s1", wait)
+        executions = [await workflow.execute(id=f"e{n}") for n in range(50)]
+        await test.advance(59)
+        engine = engine_of(app)
+        assert engine.counters["sent again"] == 0
+        await test.advance(2)
+        assert engine.counters["sent again"] == 50
+        gate.set()
+        assert [await each.result() for each in executions] == [1] * 50
+        # The worker has them all, and runs none of them twice.
+        assert len(test.calls("work.s1")) == 50
+
+
+async def test_what_is_not_written_stays() -> None:
+    """Nothing leaves the memory before what was decided about it is durable."""
+    app, workflow = single()
+    async with FlowHarness(app, engine=EngineSettings(live_bytes=0)) as test:
+        test.stub("work.s1", 1)
+        results = await asyncio.gather(*(workflow.run(id=f"e{n}") for n in range(50)))
+        assert results == [1] * 50
+        engine = engine_of(app)
+        engine.residents.evict()
+        assert len(engine.residents) == 0
+        batch = engine.committer.batch
+        (live,) = await engine.residents.ensure(["e0"])
+        batch.touch(live)
+        engine.residents.evict()
+        assert engine.residents.get("e0") is live
+        live.pins -= 1
+        batch.touches.clear()
+        engine.residents.evict()
+        assert engine.residents.get("e0") is None
+
+
+async def test_a_damaged_record_parks_its_execution() -> None:
+    """An execution that cannot be loaded is put aside, and tells why; others go on."""
+    app, workflow = chain()
+    unsteady = Unsteady()
+    async with FlowHarness(app, store=unsteady) as test:
+        stub_chain(test)
+        bad = await workflow.execute(id="bad")
+        await bad.result()
+        row = unsteady.store._database.row("bad")
+        assert row is not None
+        row.records[0] = JournalRecord(1, b'{"not": "a record"}', is_snapshot=True)
+        await test.restart()
+        with pytest.raises(CorruptRecord, match="execution 'bad'"):
+            await bad.report()
+        assert await workflow.run(id="good") == 3
+        assert list(engine_of(app).residents.parked) == ["bad"]
+        assert [row["status"] for row in await app.executions.list()] == [Status.SUCCESS.value] * 2

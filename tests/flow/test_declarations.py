@@ -1,0 +1,157 @@
+"""What a program can say about its steps, services and workflows."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import pytest
+
+from flow import Flow, Output, Step, Workflow
+from flow.errors import (
+    BindingError,
+    CyclicRequirement,
+    DuplicateDefinition,
+    InvalidName,
+    SelfRequirement,
+    UnknownRequirement,
+    UnknownStep,
+)
+
+
+@dataclass
+class Order:
+    """An input."""
+
+    total: int
+
+
+def a_flow() -> Flow:
+    """Return a flow that needs nothing of the outside."""
+    return Flow("shop", broker="memory://", store="memory://")
+
+
+def levels(workflow: Workflow[object]) -> list[list[str]]:
+    """Return the ids of a workflow's steps, level by level."""
+    return [[step.id for step in level] for level in workflow.steps()]
+
+
+def test_a_decorated_function_stays_the_plain_function() -> None:
+    """Calling a step calls the function, without broker, store or retry."""
+    app = a_flow()
+
+    @app.step
+    def double(order: Order) -> int:
+        return order.total * 2
+
+    assert double(Order(21)) == 42
+
+
+def test_a_bare_step_serves_an_endpoint_of_the_namespace() -> None:
+    """`@app.step` serves `{namespace}.{function}`, and a service serves its own name."""
+    app = a_flow()
+
+    @app.step
+    def reserve(order: Order) -> int:
+        return order.total
+
+    @app.service("payments").step(requires=[reserve])
+    def charge(order: Order, reserve: int) -> int:
+        return order.total + reserve
+
+    assert (reserve.target, charge.target) == ("shop.reserve", "payments.charge")
+    assert list(app.functions.endpoints) == ["shop.reserve", "payments.charge"]
+
+
+def test_parameters_named_after_steps_imply_the_mapping() -> None:
+    """What a parameter is named after is required, and the one that remains is the input."""
+    app = a_flow()
+
+    @app.step
+    def hold(order: Order) -> int:
+        return order.total
+
+    @app.step(requires=[hold])
+    def ship(order: Order, amount: Annotated[int, Output("hold")]) -> int:
+        return order.total + amount
+
+    assert ship.requires == ("hold",)
+    assert levels(app.workflow("w", hold, ship)) == [["hold"], ["ship"]]
+
+
+def test_a_parameter_without_a_source_is_refused_where_it_stands() -> None:
+    """A typo in a parameter's name is refused at decoration, with the nearest name."""
+    app = a_flow()
+
+    @app.step
+    def reserve(order: Order) -> int:
+        return order.total
+
+    with pytest.raises(BindingError, match="did you mean 'reserve'"):
+
+        @app.step(requires=[reserve])
+        def charge(order: Order, reserv: int) -> int:
+            return order.total + reserv
+
+
+def test_names_pull_in_what_they_require() -> None:
+    """A workflow may name a step of this program, and gets all that it requires."""
+    app = a_flow()
+
+    @app.step
+    def reserve(order: Order) -> int:
+        return order.total
+
+    @app.step(requires=[reserve])
+    def charge(reserve: int) -> int:
+        return reserve
+
+    assert levels(app.workflow("checkout", "charge")) == [["reserve"], ["charge"]]
+
+
+def test_an_unknown_name_is_refused_with_the_nearest() -> None:
+    """A workflow that names a step which does not exist says which one was meant."""
+    app = a_flow()
+
+    @app.step
+    def reserve(order: Order) -> int:
+        return order.total
+
+    with pytest.raises(UnknownStep, match="did you mean 'reserve'"):
+        app.workflow("checkout", "reserv")
+
+
+def test_what_is_no_workflow_is_refused_with_every_offender() -> None:
+    """Circles, unknown requirements, self references and duplicates name all who are to blame."""
+    app = a_flow()
+    first, second = Step.call("s.a", requires=["b"]), Step.call("s.b", requires=["a"])
+    with pytest.raises(CyclicRequirement, match="a -> b -> a"):
+        app.workflow("circle", first, second)
+    lost = [Step.call("s.a", requires=["x"]), Step.call("s.b", requires=["y"])]
+    with pytest.raises(UnknownRequirement, match=r"'a' requires 'x'.*'b' requires 'y'"):
+        app.workflow("unknown", *lost)
+    with pytest.raises(SelfRequirement, match="'a', 'b'"):
+        app.workflow("self", Step.call("s.a", requires=["a"]), Step.call("s.b", requires=["b"]))
+    twice = [Step.call("s.a"), Step.call("t.a"), Step.call("s.b"), Step.call("t.b")]
+    with pytest.raises(DuplicateDefinition, match="'a', 'b'"):
+        app.workflow("twice", *twice)
+    assert app.defined == {}
+
+
+def test_the_same_thing_twice_is_refused() -> None:
+    """A second step, endpoint or workflow of one name is refused."""
+    app = a_flow()
+
+    def reserve(order: Order) -> int:
+        return order.total
+
+    step = app.step(reserve)
+    with pytest.raises(DuplicateDefinition, match="'reserve'"):
+        app.step(reserve)
+    app.workflow("checkout", step)
+    with pytest.raises(DuplicateDefinition, match="'checkout'"):
+        app.workflow("checkout", step)
+
+
+def test_a_namespace_is_a_service_too() -> None:
+    """A name with a dot cannot be a namespace, because endpoints have one dot."""
+    with pytest.raises(InvalidName, match="no dot"):
+        Flow("my.shop")

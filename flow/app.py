@@ -41,8 +41,8 @@ _log = logging.getLogger("flow.app")
 ResultT = TypeVar("ResultT")
 Role = Literal["orchestrator", "worker"]
 
-JOIN_WITHIN_S = 10.0
-"""Seconds for which a process tries to own a store's file, or to join whoever has it."""
+JOIN_TRIES = 100
+"""How often a process tries to own a store's file, or to join whoever has it."""
 JOIN_PAUSE_S = 0.1
 
 
@@ -247,20 +247,39 @@ class Flow(Declarations):
         Between taking the file and listening on its socket an owner can be neither replaced nor
         joined, and the same holds while it leaves: for a while both are tried in turn.
         """
-        adapters = self._own_adapters()
-        deadline = adapters.clock.monotonic() + JOIN_WITHIN_S
+        tries = JOIN_TRIES
         while True:
+            adapters = self._own_adapters()
+            tries -= 1
             try:
                 return adapters, await self._start_host(stack, adapters)
             except StoreLocked as locked:
-                joining = _joining(self.settings, adapters, self._lose)
-                try:
-                    return joining, await self._start_host(stack, joining)
-                except BrokerUnavailable as unavailable:
-                    if adapters.clock.monotonic() >= deadline:
-                        raise locked from unavailable
+                joined = await self._join(stack, adapters, locked if tries == 0 else None)
+            if joined is not None:
+                return joined
             await sleep(adapters.clock, JOIN_PAUSE_S)
-            adapters = self._own_adapters()
+
+    async def _join(
+        self,
+        stack: AsyncExitStack,
+        adapters: Adapters,
+        last: StoreLocked | None,
+    ) -> tuple[Adapters, Host] | None:
+        """Join the process that has the store's file.
+
+        Returns:
+            What was joined with, or None if that process does not answer and *last* is None.
+
+        Raises:
+            StoreLocked: It does not answer, and this was the last try.
+        """
+        joining = _joining(self.settings, adapters, self._lose)
+        try:
+            return joining, await self._start_host(stack, joining)
+        except BrokerUnavailable as unavailable:
+            if last is not None:
+                raise last from unavailable
+            return None
 
     def _own_adapters(self) -> Adapters:
         adapters = self._adapters or adapters_for(self.settings, self._concurrency, self._lose)

@@ -368,7 +368,7 @@ def _expire_start(turn: Turn, program: Program, node: Node) -> None:
         f"no worker began with it within {waited / 1000:g} s (start_within)",
         fields={"what": node.path, "seconds": waited / 1000},
     )
-    node.apply(steps.FAIL, steps.Failed(turn.now_ms, failure))
+    node.apply(steps.EXPIRE, steps.Failed(turn.now_ms, failure))
     program.landed(turn, node, Status.RUNNING)
 
 

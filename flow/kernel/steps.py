@@ -27,6 +27,9 @@ from flow.status import Status
 __all__ = ["STEP", "StepData"]
 
 
+EXPIRED: Final = "no worker began with it in time"
+
+
 @dataclass(frozen=True, slots=True)
 class StepData:
     """What a step knows about itself.
@@ -42,7 +45,7 @@ class StepData:
         output: The result (JSON), or None.
         headers: The headers of the response.
         failure: Why the last attempt, or the step, failed.
-        reason: Why it was skipped.
+        reason: Why it was skipped, or EXPIRED if no worker began with it in time.
     """
 
     attempt: int = 0
@@ -103,6 +106,9 @@ def _tasks(state: Status, data: StepData) -> tuple[MachineTask, ...]:
             return (RetryDue(deadline_ms=data.due_ms),)
         case Status.ABORTED if data.attempt:
             return (CancelStep(attempt=data.attempt, epoch=data.epoch),)
+        case Status.FAILURE if data.reason == EXPIRED:
+            # It may wait in a queue still, and must not run any more.
+            return (CancelStep(attempt=data.attempt, epoch=data.epoch),)
         case _:
             return ()
 
@@ -147,6 +153,17 @@ def _fail(data: StepData, event: Failed) -> StepData:
     )
 
 
+def _expire(data: StepData, event: Failed) -> StepData:
+    # Nothing is spent: no worker has reported anything.
+    return replace(
+        data,
+        due_ms=None,
+        ended_ms=event.now_ms,
+        failure=event.failure,
+        reason=EXPIRED,
+    )
+
+
 def _give_up(data: StepData, now_ms: int) -> StepData:
     return replace(data, due_ms=None, ended_ms=now_ms)
 
@@ -162,7 +179,7 @@ def _skip(data: StepData, event: Skipped) -> StepData:
 
 
 def _revive(data: StepData, _event: None) -> StepData:
-    return replace(data, spent=0, ended_ms=None, due_ms=None, failure=None)
+    return replace(data, spent=0, ended_ms=None, due_ms=None, failure=None, reason="")
 
 
 _OUT: Final = frozenset({Status.RUNNING, Status.RETRYING})
@@ -187,6 +204,7 @@ BACK_OFF: Final = Transition(
     _back_off,
 )
 FAIL: Final = Transition("fail", frozenset({Status.RUNNING}), Status.FAILURE, _fail)
+EXPIRE: Final = Transition("expire", frozenset({Status.RUNNING}), Status.FAILURE, _expire)
 GIVE_UP: Final = Transition("give up", frozenset({Status.RETRYING}), Status.FAILURE, _give_up)
 SKIP: Final = Transition("skip", _OUT | {Status.PENDING}, Status.SKIPPED, _skip)
 ABORT: Final = Transition("abort", _OUT | {Status.PENDING}, Status.ABORTED, _give_up)

@@ -450,7 +450,6 @@ class Model(Quiet):
         if member.status == "RETRYING":
             self.send(member)
         else:
-            member.spent += 1
             self.end(member, "FAILURE")
 
     def _interrupt(self, flow: Flow) -> None:

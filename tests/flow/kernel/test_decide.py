@@ -216,7 +216,7 @@ def test_nobody_begins() -> None:
     assert failure is not None
     assert failure.message == "no worker began with it within 5 s (start_within)"
     assert failure.fields == {"what": "steps/a", "seconds": 5.0}
-    assert run.data.spent == 0
+    assert run.tree.node("steps/a").data.spent == 0
 
 
 def test_stale_timers_are_dropped() -> None:

@@ -226,7 +226,7 @@ def _start(turn: Turn, program: Program, event: ExecutionStarted) -> Verdict:
         event.labels,
     )
     turn.root.add_child("input", INPUT, Status.SUCCESS, body)
-    began = execution.Began(turn.now_ms, turn.clock_ms, program.timeout_ms)
+    began = execution.Began(turn.now_ms, turn.clock_ms, program.timeout_ms, event.epoch)
     turn.root.apply(execution.BEGIN, began)
     program.begin(turn, event.results)
     return _go_on(turn, program)

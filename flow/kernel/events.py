@@ -53,6 +53,8 @@ class ExecutionStarted:
         options: The start options as a JSON object; they are already part of the plan.
         results: Results (JSON) of steps that therefore do not run, by step id.
         labels: For finding it again.
+        epoch: The first run epoch. One that no execution of this id had before keeps answers to
+            a deleted execution out of a new one.
     """
 
     workflow: str
@@ -62,6 +64,7 @@ class ExecutionStarted:
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     results: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    epoch: int = 1
 
 
 @dataclass(frozen=True, slots=True)

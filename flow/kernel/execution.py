@@ -51,7 +51,7 @@ class ExecutionData:
         started_ms: When it began.
         ended_ms: When it ended, or None.
         deadline_ms: By when it has to end (execution time), or None.
-        epoch: The run epoch, 1 at first.
+        epoch: The run epoch.
         offset_ms: How far execution time is behind wall time.
         stopped_ms: Since when (wall time) the clock stands, or None.
         outcome: How it will end once its hooks are done, or an empty string before that.
@@ -106,11 +106,12 @@ class CommandData:
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """The execution begins at *now_ms*, with *timeout_ms* to go (or None)."""
+    """It begins, or begins again, at *now_ms*, with *timeout_ms* to go (or None)."""
 
     now_ms: int
     clock_ms: int
     timeout_ms: int | None
+    epoch: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ def _tasks(state: Status, data: ExecutionData) -> tuple[MachineTask, ...]:
 
 def _begin(data: ExecutionData, event: Began) -> ExecutionData:
     deadline = None if event.timeout_ms is None else event.clock_ms + event.timeout_ms
-    return replace(data, started_ms=event.now_ms, deadline_ms=deadline)
+    return replace(data, started_ms=event.now_ms, deadline_ms=deadline, epoch=event.epoch)
 
 
 def _suspend(data: ExecutionData, event: Suspended) -> ExecutionData:

@@ -75,6 +75,7 @@ class Engine:
 
     Attributes:
         counters: How often what was dropped, for health and tests.
+        deleting: Executions whose deletion is not durable yet.
         careful: So many more items are decided and written one by one.
     """
 
@@ -95,6 +96,7 @@ class Engine:
         self.partitions = partitions
         self.settings = settings
         self.counters: Counter[str] = Counter()
+        self.deleting: set[str] = set()
         self.careful = 0
         self.inbox = Inbox()
         self.waiters = Waiters()
@@ -237,6 +239,7 @@ class Engine:
         """Forget every live execution, and all that is on its way."""
         self.dispatcher.forget()
         self.residents.clear()
+        self.deleting.clear()
         self.timers.clear()
 
     def happened(self, execution: str, event: Event, settles: tuple[int, int] | None) -> None:

@@ -142,7 +142,9 @@ class Orchestrator:
                     names += [name for name in woken if not name.startswith("@")]
                 case _:
                     pass
-        for live in await engine.residents.ensure(names):
+        # What is just being deleted is in the store still, and must not come back.
+        wanted = [name for name in names if name not in engine.deleting]
+        for live in await engine.residents.ensure(wanted):
             engine.wake(live)
 
     async def _look(self, names: Sequence[str]) -> None:

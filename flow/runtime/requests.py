@@ -193,9 +193,12 @@ class Requests:
         if live.status not in ENDED:
             hint = "abort it first"
             raise NotPossible("delete", live.id, live.status.value, hint)
-        self._engine.committer.batch.deletes.append(live.id)
-        self._engine.residents.remove(live.id)
-        self._engine.timers.set(live.id, None)
+        engine = self._engine
+        engine.deleting.add(live.id)
+        engine.committer.batch.deletes.append(live.id)
+        engine.committer.batch.after(lambda: engine.deleting.discard(live.id))
+        engine.residents.remove(live.id)
+        engine.timers.set(live.id, None)
         self.answer_after_commit(request, Answer({"deleted": live.id}))
 
 

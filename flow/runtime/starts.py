@@ -11,6 +11,7 @@ from flow.errors import (
     ExecutionConflict,
     InvalidInput,
     MissingResults,
+    NotPossible,
     UnknownExecution,
     UnknownStep,
 )
@@ -108,10 +109,13 @@ def start(engine: Engine, wanted: Start, cause: Cause) -> LiveExecution:
 
     Raises:
         ExecutionConflict: The id belongs to another start.
+        NotPossible: An execution of this id is just being deleted.
         UnknownWorkflow: There is no such workflow.
         UnknownStep: An option or a result names a step that the workflow does not have.
         MissingResults: Steps need results of steps that will not run.
     """
+    if wanted.execution in engine.deleting:
+        raise NotPossible("start", wanted.execution, "being deleted", "try again")
     before = engine.residents.get(wanted.execution)
     if before is not None:
         _check_same(before, wanted)
@@ -122,12 +126,17 @@ def start(engine: Engine, wanted: Start, cause: Cause) -> LiveExecution:
     partition = partition_of(wanted.execution, engine.partitions)
     program = StepsProgram(plan, codec.assemble)
     live = LiveExecution.new(wanted.execution, partition, program)
-    engine.apply(live, _event(known, wanted), cause)
+    engine.apply(live, _event(known, wanted, _first_epoch(engine)), cause)
     engine.residents.add(live)
     return live
 
 
-def _event(known: KnownDefinition, wanted: Start) -> ExecutionStarted:
+def _first_epoch(engine: Engine) -> int:
+    """Return a run epoch that no execution of the same id had before it was deleted."""
+    return engine.clock.now_ms() * 1_000 + int(engine.chance.random() * 1_000)
+
+
+def _event(known: KnownDefinition, wanted: Start, epoch: int) -> ExecutionStarted:
     return ExecutionStarted(
         workflow=wanted.workflow,
         definition=known.hash,
@@ -136,6 +145,7 @@ def _event(known: KnownDefinition, wanted: Start) -> ExecutionStarted:
         options=wanted.options,
         results=wanted.results,
         labels={**known.definition.labels, **wanted.labels},
+        epoch=epoch,
     )
 
 

@@ -184,7 +184,7 @@ class FlowHarness:
         if spy is None:
             spy = self._spies[name] = Spy(name, None, self._calls.append, self._idleness.handling)
         is_new, spy.stub = spy.stub is None, Stub(name, answers, self.clock)
-        if self._is_running and is_new and not self._is_in_app(name):
+        if self._is_running and is_new:
             self._serve(name)
 
     def calls(self, endpoint: str) -> list[Call]:
@@ -277,7 +277,7 @@ class FlowHarness:
             await self._app.__aenter__()
         self._is_running = True
         for name, spy in self._spies.items():
-            if spy.stub is not None and not self._is_in_app(name):
+            if spy.stub is not None:
                 self._serve(name)
 
     async def _stop(self) -> None:
@@ -300,14 +300,12 @@ class FlowHarness:
         self._spies[name] = made
         return Endpoint(name, made)
 
-    def _is_in_app(self, name: str) -> bool:
-        """Return whether the flow's own worker serves an endpoint."""
-        return self._host.worker is not None and name in self._app.functions.endpoints
-
     def _serve(self, name: str) -> None:
-        """Serve an endpoint that the flow's own worker does not serve."""
-        endpoint = Endpoint(name, self._spies[name])
-        self._workers.serve(endpoint, self._broker, self._host.publisher)
+        """Serve a stubbed endpoint, unless the flow's own worker does."""
+        host = self._host
+        if host.worker is None or name not in self._app.functions.endpoints:
+            endpoint = Endpoint(name, self._spies[name])
+            self._workers.serve(endpoint, self._broker, host.publisher)
 
     def _give_up(self) -> None:
         """Tell whoever awaits the flow that nothing but time is passing."""

@@ -35,6 +35,7 @@ class WatchedBroker:
 
     Attributes:
         published: What was published to each topic.
+        published_count: How many messages were published.
         missing: The endpoints that nobody served when they were last asked for.
     """
 
@@ -47,6 +48,7 @@ class WatchedBroker:
     ) -> None:
         """Begin with nothing published."""
         self.published: dict[str, list[Message]] = {}
+        self.published_count = 0
         self.missing: dict[str, None] = {}
         self._broker = broker
         self._addresses = addresses
@@ -89,6 +91,7 @@ class WatchedBroker:
         await self._ready()
         self._check()
         settlements = await self._broker.publish(publications)
+        self.published_count += len(publications)
         for publication, settlement in zip(publications, settlements, strict=True):
             self._note(publication, settlement)
         return settlements

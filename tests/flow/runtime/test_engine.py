@@ -47,7 +47,7 @@ async def test_duplicates_of_replies_do_nothing() -> None:
         assert live is not None
         node = live.tree.node("steps/s1")
         for _ in range(3):
-            await reply(app, "e-1", Attempt(node.created, 1, 1), b'"another"')
+            await reply(app, "e-1", Attempt(node.created, live.data.epoch, 1), b'"another"')
         await test.settle()
         step = await execution.step("s1")
         assert step["response"] == 1
@@ -65,7 +65,7 @@ async def test_a_success_of_an_older_attempt_counts() -> None:
         live = engine_of(app).residents.get("e-1")
         assert live is not None
         node = live.tree.node("steps/s1")
-        await reply(app, "e-1", Attempt(node.created, 1, 1), b"1")
+        await reply(app, "e-1", Attempt(node.created, live.data.epoch, 1), b"1")
         assert await execution.result() == 1
         await test.advance(60)
         assert len(test.calls("work.s1")) == 1
@@ -82,9 +82,9 @@ async def test_answers_to_nobody_are_counted() -> None:
         assert live is not None
         node = live.tree.node("steps/s1")
         for attempt in (
-            Attempt(node.created + 99, 1, 1),
-            Attempt(node.created, 2, 1),
-            Attempt(node.created, 1, 2),
+            Attempt(node.created + 99, live.data.epoch, 1),
+            Attempt(node.created, live.data.epoch + 1, 1),
+            Attempt(node.created, live.data.epoch, 2),
         ):
             await reply(app, "e-1", attempt, b"1")
         await test.settle()
@@ -106,7 +106,7 @@ async def test_a_request_that_comes_twice_is_run_once() -> None:
         request = StepRequest(
             endpoint="work.s1",
             body=b"null",
-            correlation=correlation_of("e-1", Attempt(node.created, 1, 1)),
+            correlation=correlation_of("e-1", Attempt(node.created, live.data.epoch, 1)),
             reply_to=engine.addresses.mailbox_queue(live.partition),
         )
         envelope = request.envelope(engine.chance.new_id())
@@ -125,3 +125,21 @@ async def test_the_leases_are_those_of_the_lifeline() -> None:
         first = engine.next_number(3)
         engine.numbered(3, first + 10)
         assert engine.next_number(3) == first + 11
+
+
+async def test_a_late_reply_is_dropped_and_counted() -> None:
+    """The answer to an attempt that was aborted meanwhile changes nothing, and is counted."""
+    app, workflow = single()
+    async with FlowHarness(app) as test:
+        test.stub("work.s1", NEVER)
+        execution = await workflow.execute(id="e-1")
+        await test.settle()
+        live = engine_of(app).residents.get("e-1")
+        assert live is not None
+        node = live.tree.node("steps/s1")
+        await execution.abort()
+        await reply(app, "e-1", Attempt(node.created, live.data.epoch, 1), b"1")
+        await test.settle()
+        assert engine_of(app).counters["Dropped"] == 1
+        assert await execution.status() is Status.ABORTED
+        assert (await execution.step("s1"))["response"] is None

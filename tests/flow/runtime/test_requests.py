@@ -259,3 +259,23 @@ async def test_the_same_command_works_once() -> None:
         assert (await ask("suspend", arguments, execution.id))["status"] == "SUSPENDED"
         assert await execution.status() is Status.RUNNING
         assert await execution.result() == 1
+
+
+async def test_a_delete_and_whoever_comes_at_the_same_moment() -> None:
+    """While a deletion is being written nobody sees the execution, and its id is not reused."""
+    app, workflow = single()
+    async with FlowHarness(app) as test:
+        test.stub("work.s1", [1, 2])
+        execution = await workflow.execute(id="e-1")
+        await execution.result()
+        deleted, shown, started = await asyncio.gather(
+            execution.delete(),
+            execution.report(),
+            workflow.execute(id="e-1"),
+            return_exceptions=True,
+        )
+        assert deleted is None
+        assert isinstance(shown, UnknownExecution)
+        assert isinstance(started, NotPossible)
+        assert await workflow.run(id="e-1") == 2
+        assert [call.attempt for call in test.calls("work.s1")] == [1, 1]

@@ -16,7 +16,9 @@ from flow.errors import (
     InvalidName,
     InvalidOption,
 )
+from flow.ports import Commit, CommitResult
 from flow.testing import NEVER, FlowHarness
+from store.memory import MemoryStore
 from tests.flow.runtime.worlds import RETRY, chain, single, stub_chain
 
 
@@ -247,3 +249,24 @@ async def test_a_flow_that_runs_is_refused() -> None:
             await FlowHarness(app).__aenter__()
         await test.restart()
         assert await workflow.run(4) == 8
+
+
+async def test_a_part_that_fails_fails_the_test() -> None:
+    """An unexpected error inside of the flow leaves the block, instead of a test that hangs."""
+
+    class Broken(MemoryStore):
+        """A store with a bug."""
+
+        async def commit(self, commit: Commit) -> CommitResult:
+            """Fail."""
+            raise ZeroDivisionError
+
+    app, workflow = make()
+
+    async def run() -> None:
+        async with FlowHarness(app, store=lambda clock: Broken(clock.now_ms)):
+            await workflow.run(4)
+
+    with pytest.raises(ZeroDivisionError):
+        await run()
+    assert app.host is None

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from flow.kernel.commands import RunStep
 from flow.kernel.decide import MACHINES
@@ -135,7 +135,8 @@ class LiveExecution:
     @property
     def status(self) -> Status:
         """Where it stands."""
-        return Status(self.tree.root.state.value)
+        # Not looked up by value: this is asked for many times in every decision.
+        return cast("Status", self.tree.root.state)
 
     @property
     def bodies(self) -> Bodies:

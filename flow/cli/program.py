@@ -83,7 +83,8 @@ def _tell(error: BaseException, output: Output) -> int:
         case CycloptsError():
             command = " ".join(("flow", *(error.command_chain or ())))
             message = _usage(error)
-            output.problem("UsageError", f"{message}; see `{command} --help`")
+            see = " See" if message.endswith("?") else "; see"
+            output.problem("UsageError", f"{message}{see} `{command} --help`")
             return Exit.USAGE
         case FlowError():
             output.error(error)

@@ -121,7 +121,8 @@ class Batch:
             outbox=tuple(row for row, _, _ in commands),
             settled=tuple(self.settled),
             deletes=tuple(self.deletes),
-            wakes=tuple(self.wakes.items()),
+            # What is written knows better when it has to be woken.
+            wakes=tuple(wake for wake in self.wakes.items() if wake[0] not in self.touches),
         )
         return Sealed(commit, tuple(commands))
 

@@ -1,5 +1,8 @@
 """Decisions: an event, or an alarm, and the execution that it is about."""
 
+import logging
+from typing import Final
+
 from flow.codec import Cause
 from flow.kernel.events import (
     Event,
@@ -14,6 +17,11 @@ from flow.runtime.engine import Engine
 from flow.runtime.live import LiveExecution
 
 __all__ = ["Decisions"]
+
+_log = logging.getLogger("flow.decisions")
+
+PAUSE_MS: Final = 60_000
+"""What failed by our own fault, or cannot be loaded, is looked at again after so long."""
 
 
 class Decisions:
@@ -54,16 +62,46 @@ class Decisions:
         path = _path(live, event)
         live.progress.pop(path, None)
 
+    def happened(self, execution: str, event: Event, settles: tuple[int, int] | None) -> None:
+        """Decide about an event that nobody waits for; one that is poison never stops the others.
+
+        Args:
+            execution: The execution's id.
+            event: What happened.
+            settles: The outbox row that it settles, or None.
+        """
+        try:
+            self.decide(execution, event, settles)
+        except Exception:  # noqa: BLE001 - whatever it is, the other executions have to go on
+            self._note_fault(execution)
+
     def wake(self, name: str) -> None:
-        """Do what is due in an execution.
+        """Do what is due in an execution; one that is poison never stops the others.
 
         Args:
             name: The execution's id.
         """
         engine = self.engine
-        live = None if name.startswith("@") else engine.residents.get(name)
+        live = engine.residents.get(name)
+        later = engine.clock.now_ms() + PAUSE_MS
+        if name in engine.residents.parked:
+            # Else the store would name it first, again and again.
+            engine.committer.batch.wakes[name] = later
         if live is None:
             return
+        try:
+            self._wake(live)
+        except Exception:  # noqa: BLE001 - whatever it is, the other executions have to go on
+            self._note_fault(name)
+            live.rearm(engine.clock.now_ms())
+            engine.timers.set(name, later)
+
+    def _note_fault(self, execution: str) -> None:
+        self.engine.counters["poison"] += 1
+        _log.exception("execution %s cannot go on, by a fault of ours", execution)
+
+    def _wake(self, live: LiveExecution) -> None:
+        engine = self.engine
         now = engine.clock.now_ms()
         for output in live.due(now):
             path = output.ref.path

@@ -157,6 +157,8 @@ class Dispatcher:
     def _try(self, command: Command) -> None:
         node = command.live.tree.find(command.path)
         if node is None or node.created != command.node or not _is_wanted(command.task, node):
+            # Whatever takes its place has to be sent again after a silence, like any other.
+            command.live.waiting.pop(command.path, None)
             self._settled(command)
             return
         try:

@@ -132,7 +132,7 @@ class Engine:
         had_ended = live.status in ENDED
         try:
             decision = decide(live.tree, live.program, event, moment)
-        except FlowError:
+        except Exception:
             # The tree undid itself; what the program had counted by then is made anew.
             plan = live.program.plan
             live.program = StepsProgram.attach(plan, codec.assemble, live.tree)
@@ -220,9 +220,10 @@ class Engine:
     def poisoned(self, batch: Batch, error: FlowError) -> None:
         """Deal with a batch that holds something the store cannot.
 
-        If it came from one message, that message is poison and goes to the dead. If not,
-        everything is given back and decided again one by one for a while, so that the culprit
-        is found and the others are not held up by it.
+        If it came from one message, that message is poison and goes to the dead. If it came
+        from no message and is about one execution, that execution is parked. If not, everything
+        is given back and decided again one by one for a while, so that the culprit is found and
+        the others are not held up by it.
 
         Args:
             batch: The batch, of which nothing was written.
@@ -230,10 +231,13 @@ class Engine:
         """
         self.counters["poison"] += 1
         _log.error("a batch of %d cannot be written: %s", len(batch.touches), error)
-        if len(batch.deliveries) == 1:
+        messages, names = len(batch.deliveries), list(batch.touches)
+        if messages == 1 and len(names) <= 1:
             batch.deliveries.pop().reject()
-        self.careful = len(batch.deliveries) * 2
+        self.careful = 2 * max(messages, len(names))
         self.lost(batch, CommitResult())
+        if not messages and len(names) == 1:
+            self.residents.parked[names[0]] = error
 
     def forget(self) -> None:
         """Forget every live execution, and all that is on its way."""

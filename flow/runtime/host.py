@@ -5,9 +5,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
-from flow.errors import BrokerUnavailable
+from flow.clock import cancel_after
+from flow.errors import BrokerUnavailable, StoreUnavailable
 from flow.ports import Broker, Chance, Clock, Exchange, Namespace, Store, Threads, Topology
 from flow.runtime.addresses import Addresses
 from flow.runtime.engine import Engine, EngineSettings, Ports
@@ -21,6 +22,9 @@ from flow.workflow import WorkflowDefinition
 __all__ = ["Host", "HostPorts", "HostSettings"]
 
 _log = logging.getLogger("flow.host")
+
+DRAIN_S: Final = 10.0
+"""Seconds that a process which ends takes to write what has arrived; the rest comes again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,17 +195,32 @@ class Host:
             await self.worker.drain()
         if self.engine is not None and self._orchestrator is not None:
             await self._orchestrator.stop_consuming()
-            await self.engine.inbox.finished()
-            await self.engine.committer.drained()
+            with cancel_after(self._ports.clock, DRAIN_S) as scope:
+                await self.engine.inbox.finished()
+                self.engine.committer.notify()
+                await self.engine.committer.drained()
+            if scope.cancelled_caught:
+                _log.warning("what has arrived could not be written within %g s", DRAIN_S)
 
     async def _close(self) -> None:
         if self.engine is not None:
             # Timers that are set would go on with an orchestrator that is no more.
             self.engine.forget()
             if not self._is_killed:
-                await self.engine.lifeline.release()
-        if self._ports.store is not None:
-            await self._ports.store.close()
+                await self._release(self.engine)
+        try:
+            if self._ports.store is not None:
+                await self._ports.store.close()
+        finally:
+            await self._disconnect()
+
+    async def _release(self, engine: Engine) -> None:
+        try:
+            await engine.lifeline.release()
+        except StoreUnavailable as error:
+            _log.warning("the leases are not given back, and have to run out: %s", error)
+
+    async def _disconnect(self) -> None:
         try:
             await self._ports.broker.close()
         except BrokerUnavailable as error:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flow.kernel.events import Event
@@ -83,6 +83,20 @@ class Inbox:
             self._items.append(item)
         self._filled.set()
         self._finished.clear()
+
+    def put_back(self, items: Iterable[Item]) -> None:
+        """Give back what was taken, to be taken once more: after recovery, before all others.
+
+        Args:
+            items: What was taken. Recoveries are left out, because they are done.
+        """
+        first = [item for item in self._items if isinstance(item, Recover)]
+        others = [item for item in self._items if not isinstance(item, Recover)]
+        again = [item for item in items if not isinstance(item, Recover)]
+        self._items = deque([*first, *again, *others])
+        if self._items:
+            self._filled.set()
+            self._finished.clear()
 
     async def take(self, limit: int) -> list[Item]:
         """Wait for items, and return the oldest ones.

@@ -53,15 +53,16 @@ class Lifeline:
 
     async def acquire(self) -> None:
         """Take every partition that is free."""
-        taken: list[int] = []
-        for partition in range(self._partitions):
-            if partition not in self.leases:
-                lease = await self._store.acquire(partition, self._owner, self._ttl_ms)
-                if lease is not None:
-                    self.leases[partition] = lease
-                    taken.append(partition)
-        if taken:
-            self._changed(taken, ())
+        before = set(self.leases)
+        try:
+            for partition in range(self._partitions):
+                if partition not in self.leases:
+                    await self._take(partition)
+        finally:
+            # Those that were taken before the store failed are held all the same.
+            taken = [partition for partition in self.leases if partition not in before]
+            if taken:
+                self._changed(taken, ())
 
     async def take_again(self) -> None:
         """Take the partitions that are held once more, with a new epoch.
@@ -69,12 +70,15 @@ class Lifeline:
         After it nothing that was sent to the store under the old epoch can still be written.
         """
         for partition in list(self.leases):
-            lease = await self._store.acquire(partition, self._owner, self._ttl_ms)
-            if lease is None:
-                del self.leases[partition]
+            if not await self._take(partition):
+                self.leases.pop(partition, None)
                 self._changed((), (partition,))
-            else:
-                self.leases[partition] = lease
+
+    async def _take(self, partition: int) -> bool:
+        lease = await self._store.acquire(partition, self._owner, self._ttl_ms)
+        if lease is not None:
+            self.leases[partition] = lease
+        return lease is not None
 
     def drop(self, partitions: Collection[int]) -> None:
         """Forget leases that somebody else has taken; they are acquired again once they are free.

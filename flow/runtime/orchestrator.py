@@ -18,7 +18,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from flow.errors import FlowError, InvalidInput, RequestError
+from flow.clock import sleep
+from flow.errors import FlowError, InvalidInput, RequestError, StoreUnavailable
 from flow.names import REQUEST_LIMIT
 from flow.ports import Delivery, Publication
 from flow.runtime import protocol
@@ -39,6 +40,8 @@ __all__ = ["Orchestrator"]
 
 _log = logging.getLogger("flow.orchestrator")
 
+RETRY_S: Final = 1.0
+"""After so many seconds a store that was away is asked again."""
 OPEN_BATCH: Final = 5_000
 """So many executions may be in the batch that waits; then deciding waits for the store."""
 
@@ -117,13 +120,30 @@ class Orchestrator:
         for item in items:
             if isinstance(item, Recover):
                 await self._recover(item)
-        await self._bring_in(items)
+        if not await self._are_in(items):
+            engine.inbox.put_back(items)
+            return
         for item in items:
             self._handle(item)
         engine.committer.notify()
         if len(engine.committer.batch.touches) > OPEN_BATCH:
             await engine.committer.drained()
         engine.residents.evict()
+
+    async def _are_in(self, items: Sequence[Item]) -> bool:
+        """Bring the executions that items name into memory, and return whether they are there.
+
+        They are not if the store is away, or if everything was forgotten in the meantime.
+        """
+        engine = self.engine
+        generation = engine.residents.generation
+        try:
+            await self._bring_in(items)
+        except StoreUnavailable as error:
+            _log.warning("executions cannot be loaded, which is tried again: %s", error)
+            await sleep(engine.clock, RETRY_S)
+            return False
+        return generation == engine.residents.generation
 
     async def _bring_in(self, items: Sequence[Item]) -> None:
         """Load the executions that items name, in one go."""
@@ -159,7 +179,7 @@ class Orchestrator:
             case Resolved(delivery=delivery):
                 self._guard(delivery, lambda: self._start_resolved(item))
             case Happened():
-                self._decisions.decide(item.execution, item.event, item.settles)
+                self._decisions.happened(item.execution, item.event, item.settles)
             case Woken(names=names):
                 for name in names:
                     self._decisions.wake(name)
@@ -245,26 +265,19 @@ class Orchestrator:
     async def _read(self, delivery: Delivery, request: Request) -> None:
         try:
             answer = Answer(await self._requests.reading[request.verb](request))
-        except FlowError as error:
-            answer = Answer(error=error)
         except Exception as error:  # noqa: BLE001 - whoever asked has to hear of it
-            _log.exception("the request %r cannot be answered", request.verb)
-            answer = Answer(error=RequestError(f"the request failed: {error!r}"))
+            answer = Answer(error=_told(error, request))
         self._requests.answer(request, answer)
         delivery.ack()
 
     async def _resolve(self, delivery: Delivery, request: Request) -> None:
         """Take results from an earlier execution, and come back to the start with them."""
-        arguments = request.arguments
         try:
-            results = await earlier_results(
-                self.engine,
-                str(arguments["results_from"]),
-                str(arguments.get("workflow")),
-                arguments.get("options") or {},
-            )
-        except FlowError as error:
-            self._requests.answer(request, Answer(error=error))
+            wanted = Start.read(request)
+            earlier = str(request.arguments["results_from"])
+            results = await earlier_results(self.engine, earlier, wanted.workflow, wanted.options)
+        except Exception as error:  # noqa: BLE001 - whoever asked has to hear of it
+            self._requests.answer(request, Answer(error=_told(error, request)))
             delivery.ack()
             return
         self.engine.inbox.put(Resolved(delivery, request, results))
@@ -282,6 +295,14 @@ class Orchestrator:
         leases = self.engine.leases
         await self._subscriptions.keep(leases)
         await self._subscriptions.open(each for each in item.partitions if each in leases)
+
+
+def _told(error: Exception, request: Request) -> FlowError:
+    """Return what whoever asked is told of an error; one that is not ours is logged."""
+    if isinstance(error, FlowError):
+        return error
+    _log.error("the request %r cannot be answered", request.verb, exc_info=error)
+    return RequestError(f"the request failed: {error!r}")
 
 
 def _executions_of(delivery: Delivery) -> list[str]:

@@ -49,6 +49,8 @@ class Recovery:
             except StoreUnavailable as error:
                 _log.warning("recovery has to wait: %s", error)
                 engine.forget()
+                # That was everybody, not only who belongs to these partitions.
+                item = Recover(tuple(engine.leases), again=item.again)
                 await sleep(engine.clock, RETRY_S)
             else:
                 self.sweep = False

@@ -11,7 +11,6 @@ from typing import Any, Final
 from flow import codec
 from flow.codec import Cause
 from flow.errors import (
-    CorruptRecord,
     FlowError,
     InvalidInput,
     NotPossible,
@@ -88,13 +87,11 @@ class Requests:
     # ---------------------------------------------------------------- about one execution
 
     def _live(self, request: Request) -> LiveExecution:
-        live = self._engine.residents.get(request.execution)
+        residents = self._engine.residents
+        live = residents.get(request.execution)
         if live is not None:
             return live
-        error = self._engine.residents.parked.get(request.execution)
-        if error is not None:
-            reason = f"it cannot be loaded: {error}"
-            raise CorruptRecord(f"execution {request.execution!r}", reason)
+        residents.check(request.execution)
         raise UnknownExecution(request.execution)
 
     def _start(self, request: Request) -> None:
@@ -157,8 +154,10 @@ class Requests:
 
     def _changed(self, request: Request) -> None:
         live = self._engine.residents.get(request.execution)
-        if live is not None:
-            self.answer(request, Answer({"status": live.status.value, "seq": live.seq}))
+        if live is not None and live.summary is not None:
+            # The tree may be ahead of the store by now; what is said goes with the records.
+            status = live.summary.status.value
+            self.answer(request, Answer({"status": status, "seq": live.seq}))
 
     def _suspend(self, request: Request) -> None:
         clock = request.arguments.get("clock", "run")

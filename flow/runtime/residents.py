@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
 from flow import codec
-from flow.errors import FlowError
+from flow.errors import CorruptRecord, FlowError, UnavailableError
 from flow.kernel.decide import MACHINES
 from flow.kernel.execution import INPUT
 from flow.kernel.tree import Tree
@@ -54,6 +54,7 @@ class Residents:
 
     Attributes:
         parked: Why executions cannot be loaded, by id. They need a person.
+        generation: How often everybody was forgotten.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Residents:
     ) -> None:
         """Begin with nobody in memory."""
         self.parked: dict[str, FlowError] = {}
+        self.generation = 0
         self._store = store
         self._definitions = definitions
         self._clock = clock
@@ -84,6 +86,19 @@ class Residents:
             self._live.move_to_end(id)
         return live
 
+    def check(self, id: str) -> None:
+        """Make sure that an execution is not one that cannot be loaded.
+
+        Args:
+            id: The execution's id.
+
+        Raises:
+            CorruptRecord: It is, and this is why.
+        """
+        error = self.parked.get(id)
+        if error is not None:
+            raise CorruptRecord(f"execution {id!r}", f"it cannot be loaded: {error}")
+
     def add(self, live: LiveExecution) -> None:
         """Keep an execution in memory."""
         self._live[live.id] = live
@@ -96,6 +111,7 @@ class Residents:
         """Forget everybody: what is in memory may not be true."""
         self._live.clear()
         self.parked.clear()
+        self.generation += 1
 
     async def ensure(self, ids: Iterable[str]) -> list[LiveExecution]:
         """Bring executions into memory; those that do not exist are passed over.
@@ -104,7 +120,10 @@ class Residents:
             ids: Which.
 
         Returns:
-            Those that came in just now.
+            Those that came in just now. If everybody was forgotten meanwhile, nobody did.
+
+        Raises:
+            StoreUnavailable: The store cannot be asked; nobody came in.
         """
         missing = [
             name
@@ -113,12 +132,16 @@ class Residents:
         ]
         if not missing:
             return []
-        loaded: list[LiveExecution] = []
+        generation = self.generation
+        restored: list[LiveExecution] = []
         for name, stored in (await self._store.load(missing)).items():
             live = await self._restore(name, stored)
             if live is not None:
-                loaded.append(live)
-        return loaded
+                restored.append(live)
+        if generation != self.generation:
+            return []
+        self._live.update((live.id, live) for live in restored)
+        return restored
 
     def evict(self) -> None:
         """Let the least recently used ones go until the rest is small enough."""
@@ -139,6 +162,9 @@ class Residents:
     async def _restore(self, id: str, stored: StoredExecution) -> LiveExecution | None:
         try:
             live = await restore(stored, self._definitions)
+        except UnavailableError:
+            # Nothing is wrong with the execution.
+            raise
         except FlowError as error:
             _log.error("execution %s is parked: %s", id, error)
             self.parked[id] = error
@@ -146,5 +172,4 @@ class Residents:
         now, wake = self._clock.now_ms(), stored.summary.wake_ms
         # What came due while it was not in memory has not been done yet.
         live.rearm(now if wake is None else min(now, wake - 1))
-        self._live[id] = live
         return live

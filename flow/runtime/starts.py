@@ -109,6 +109,7 @@ def start(engine: Engine, wanted: Start, cause: Cause) -> LiveExecution:
 
     Raises:
         ExecutionConflict: The id belongs to another start.
+        CorruptRecord: The execution that has the id cannot be loaded.
         NotPossible: An execution of this id is just being deleted.
         UnknownWorkflow: There is no such workflow.
         UnknownStep: An option or a result names a step that the workflow does not have.
@@ -120,6 +121,7 @@ def start(engine: Engine, wanted: Start, cause: Cause) -> LiveExecution:
     if before is not None:
         _check_same(before, wanted)
         return before
+    engine.residents.check(wanted.execution)
     known = engine.definitions.current(wanted.workflow)
     plan = engine.definitions.plan(known, wanted.options)
     _check_results(plan, wanted)

@@ -50,7 +50,7 @@ def test_the_unit_test_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """The example of a user's test runs against the first example's program."""
     (tmp_path / "shop.py").write_text(BLOCKS[0])
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     names: dict[str, Any] = {"__name__": "test_shop"}
     try:
         exec(compile(BLOCKS[2], "README.md", "exec"), names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flow import Flow, Status
 from flow.codec import Cause, decode_record
 from flow.kernel.decide import MACHINES
-from flow.kernel.events import AbortRequested
+from flow.kernel.events import AbortRequested, SuspendRequested
 from flow.kernel.tree import Tree
 from flow.ports import Envelope
 from flow.runtime.batch import SNAPSHOT_EVERY, Batch
@@ -117,3 +117,22 @@ async def test_now_and_then_everything_is_written() -> None:
         test.stub("work.s1", 7)
         await test.restart()
         assert await execution.result() == 7
+
+
+async def test_what_is_written_is_woken_as_written() -> None:
+    """A wake time that was noted before an execution changed in the same batch is not written."""
+    app, workflow = single()
+    async with FlowHarness(app) as test:
+        test.stub("work.s1", NEVER)
+        await workflow.execute(id="e-1")
+        await test.settle()
+        engine = engine_of(app)
+        live = engine.residents.get("e-1")
+        assert live is not None
+        batch = engine.committer.batch
+        batch.wakes |= {"e-1": None, "e-2": 7}
+        engine.apply(live, SuspendRequested("c-1", "run"), Cause("SuspendRequested", "c-1", "me"))
+        sealed = batch.seal(engine.leases, 5, "0" * 16, lambda partition: 100)
+        assert sealed.commit.wakes == (("e-2", 7),)
+        assert sealed.commit.writes[0].summary.wake_ms == live.wake_ms() is not None
+        engine.committer.batch = Batch()

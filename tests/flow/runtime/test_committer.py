@@ -10,11 +10,11 @@ import pytest
 
 from flow import ExecutionEvent, Workflow
 from flow.clock import SystemClock
-from flow.errors import InvalidInput
+from flow.errors import CorruptRecord, InvalidInput
 from flow.ports import CommitResult
 from flow.runtime.committer import Committer
 from flow.testing import FlowHarness
-from tests.flow.runtime.worlds import Unsteady, away, chain, single, stub_chain
+from tests.flow.runtime.worlds import RETRY, Unsteady, away, chain, single, stub_chain
 
 
 async def recorded_once(workflow: Workflow[Any], count: int) -> list[list[ExecutionEvent]]:
@@ -125,3 +125,20 @@ async def test_nothing_to_write_is_done_at_once() -> None:
     await committer.drained()
     assert seen == ["done"]
     running.cancel()
+
+
+async def test_an_alarm_that_cannot_be_written_parks_its_execution() -> None:
+    """Poison that came from no message is set aside, and does not come back at once for ever."""
+    app, workflow = single(retry=RETRY)
+    unsteady = Unsteady()
+    async with FlowHarness(app, store=unsteady) as test:
+        test.stub("work.s1", [ConnectionError(), 1])
+        await workflow.execute(id="e-1")
+        await test.settle()
+        unsteady.store.before = [InvalidInput("the row", "it has a NUL")]
+        await test.advance(2)
+        assert app.host is not None
+        assert app.host.engine is not None
+        assert list(app.host.engine.residents.parked) == ["e-1"]
+        with pytest.raises(CorruptRecord, match="it has a NUL"):
+            await app.executions.get("e-1").report()

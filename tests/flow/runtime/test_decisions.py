@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from flow import Flow, Status
-from flow.kernel.events import Attempt, StepSucceeded
-from flow.runtime.decisions import Decisions
+from flow.codec import Cause
+from flow.errors import CorruptRecord
+from flow.kernel.events import Attempt, Event, StepSucceeded
+from flow.runtime.decisions import PAUSE_MS, Decisions
 from flow.runtime.engine import Engine
+from flow.runtime.live import LiveExecution
 from flow.testing import NEVER, FlowHarness
 from tests.flow.runtime.worlds import RETRY, Unsteady, single
 
@@ -63,3 +70,38 @@ async def test_a_false_alarm_moves_the_row_on() -> None:
         assert due.executions == ()
         assert due.next_ms == live.wake_ms()
         assert await execution.status() is Status.RUNNING
+
+
+async def test_a_fault_of_ours_stops_one_execution_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An alarm that cannot be dealt with is tried again after a pause; the others go on."""
+    app, workflow = single(retry=RETRY)
+    async with FlowHarness(app) as test:
+        test.stub("work.s1", [ConnectionError(), 1])
+        execution = await workflow.execute(id="e-1")
+        await test.settle()
+        engine = engine_of(app)
+        apply = engine.apply
+
+        def fail(live: LiveExecution, event: Event, cause: Cause) -> Any:
+            if live.id == "e-1":
+                raise ZeroDivisionError
+            return apply(live, event, cause)
+
+        monkeypatch.setattr(engine, "apply", fail)
+        Decisions(engine).happened("e-1", StepSucceeded(Attempt(1, 1, 1), b"1"), None)
+        await test.advance(10)
+        assert engine.counters["poison"] == 2
+        assert await workflow.run(id="e-2") == 1
+        monkeypatch.undo()
+        await test.advance(60)
+        assert await execution.result() == 1
+
+
+async def test_who_cannot_be_loaded_is_due_later() -> None:
+    """An execution that cannot be loaded does not stay the first that is due."""
+    app, _workflow = single()
+    async with FlowHarness(app) as test:
+        engine = engine_of(app)
+        engine.residents.parked["e-1"] = CorruptRecord("e-1", "the test says so")
+        Decisions(engine).wake("e-1")
+        assert engine.committer.batch.wakes == {"e-1": test.clock.now_ms() + PAUSE_MS}

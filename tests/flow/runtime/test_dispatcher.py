@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from flow import Execution, ExecutionFailed, Flow, Status, Step, Workflow
+from flow.kernel.commands import RunStep
 from flow.ports import Binding, Queue, Topology
-from flow.runtime.dispatcher import Dispatcher
+from flow.runtime.dispatcher import Command, Dispatcher
 from flow.runtime.engine import Engine
-from flow.testing import FlowHarness
+from flow.testing import NEVER, FlowHarness
 from tests.flow.runtime.worlds import chain, echo, single, stub_chain
 
 MANY = 500
@@ -155,3 +156,22 @@ async def test_what_is_on_its_way_is_forgotten() -> None:
         dispatcher: Dispatcher = engine_of(app).dispatcher
         dispatcher.forget()
         assert dispatcher.unsettled == 0
+
+
+async def test_a_command_that_nobody_wants_lets_its_step_go() -> None:
+    """When a command for an older attempt is dropped, the step does not count as waiting still."""
+    app, workflow = single()
+    async with FlowHarness(app) as test:
+        test.stub("work.s1", NEVER)
+        await workflow.execute(id="e-1")
+        await test.settle()
+        engine = engine_of(app)
+        live = engine.residents.get("e-1")
+        assert live is not None
+        node = live.tree.node("steps/s1")
+        stale = RunStep(attempt=9, epoch=live.data.epoch)
+        live.waiting[node.path] = "work.s1"
+        engine.dispatcher.send([Command(None, live, node.path, stale, node.created)])
+        assert live.waiting == {}
+        await test.advance(61)
+        assert engine.counters["sent again"] == 1

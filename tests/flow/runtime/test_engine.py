@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from flow import Flow, Status
-from flow.kernel.events import Attempt
+from flow.codec import Cause
+from flow.kernel.events import Attempt, StepSucceeded
 from flow.ports import Publication
 from flow.runtime.engine import Engine
 from flow.runtime.protocol import Outcome, StepReply, StepRequest, correlation_of
@@ -143,3 +146,30 @@ async def test_a_late_reply_is_dropped_and_counted() -> None:
         assert engine_of(app).counters["Dropped"] == 1
         assert await execution.status() is Status.ABORTED
         assert (await execution.step("s1"))["response"] is None
+
+
+async def test_a_decision_that_breaks_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a fault of ours in a decision the execution goes on from what its tree says."""
+    app, workflow = chain()
+    async with FlowHarness(app) as test:
+        stub_chain(test)
+        test.stub("work.s1", NEVER)
+        execution = await workflow.execute(id="e-1")
+        await test.settle()
+        engine = engine_of(app)
+        live = engine.residents.get("e-1")
+        assert live is not None
+        node = live.tree.node("steps/s1")
+        event = StepSucceeded(Attempt(node.created, live.data.epoch, 1), b"1")
+        with monkeypatch.context() as patch:
+            # The last thing that a decision does: by then all is counted.
+            patch.setattr("flow.kernel.decide._status", _break)
+            with pytest.raises(ZeroDivisionError):
+                engine.apply(live, event, Cause("StepSucceeded", "m-1", ""))
+        assert engine.committer.batch.touches == {}
+        await reply(app, "e-1", event.attempt, b"1")
+        assert await execution.result() == 3
+
+
+def _break(_turn: object) -> None:
+    raise ZeroDivisionError

@@ -145,3 +145,48 @@ async def test_a_part_that_fails_ends_the_process() -> None:
     with pytest.raises(ZeroDivisionError):
         await run()
     assert hub.stats().sessions == 0
+
+
+async def test_an_absent_store_does_not_hold_up_the_end() -> None:
+    """A process whose store is away ends after a while, and disconnects."""
+    clock, hub = VirtualClock(), Hub()
+
+    class Absent(MemoryStore):
+        """A store that goes away."""
+
+        is_away = False
+
+        async def commit(self, commit: Any) -> Any:
+            """Commit, or fail."""
+            self._check()
+            return await super().commit(commit)
+
+        async def acquire(self, partition: int, owner: str, ttl_ms: int) -> Any:
+            """Take a partition, or fail."""
+            self._check()
+            return await super().acquire(partition, owner, ttl_ms)
+
+        async def release(self, leases: Any) -> None:
+            """Give leases back, or fail."""
+            self._check()
+            await super().release(leases)
+
+        def _check(self) -> None:
+            if self.is_away:
+                raise StoreUnavailable(self.url, "it is gone")
+
+    store = Absent(clock.now_ms)
+    host = Host(ports(hub, store, clock), HostSettings(namespace="shop"))
+    await host.__aenter__()
+    assert host.engine is not None
+    store.is_away = True
+    host.engine.settle(0, 1)
+    host.engine.committer.notify()
+    await settle()
+    leaving = asyncio.gather(host.__aexit__(None, None, None))
+    for _ in range(20):
+        clock.move_to(clock.monotonic() + 1)
+        await settle()
+    assert leaving.done()
+    await leaving
+    assert hub.stats().sessions == 0

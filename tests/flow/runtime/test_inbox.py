@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from flow.runtime.inbox import Inbox, Woken
+from flow.runtime.inbox import Inbox, Recover, Woken
 
 
 async def test_items_come_out_in_order() -> None:
@@ -45,3 +45,19 @@ async def test_finished_means_dealt_with() -> None:
     await inbox.take(1)
     inbox.finish()
     await finishing
+
+
+async def test_what_is_put_back_comes_first() -> None:
+    """Items that were taken in vain are taken again before newer ones, but after a recovery."""
+    inbox = Inbox()
+    old, new = [Woken(("a",)), Woken(("b",))], Woken(("c",))
+    for item in old:
+        inbox.put(item)
+    taken = await inbox.take(2)
+    inbox.put(new)
+    inbox.put(Recover((1,)))
+    inbox.put_back([Recover((0,)), *taken])
+    assert await inbox.take(9) == [Recover((1,)), *old, new]
+    inbox.put_back(old)
+    inbox.finish()
+    assert await inbox.take(9) == old

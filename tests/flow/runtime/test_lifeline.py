@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
 from flow.errors import StoreUnavailable
 from flow.ports import Lease, Namespace, Renewal
 from flow.runtime.lifeline import Lifeline
@@ -34,9 +36,16 @@ class Process:
 
 
 class FickleStore(MemoryStore):
-    """A store whose renewals fail as often as a test says."""
+    """A store whose renewals fail as often as a test says, and whose leases are out of reach."""
 
     faults = 0
+    closed: int | None = None
+
+    async def acquire(self, partition: int, owner: str, ttl_ms: int) -> Lease | None:
+        """Take a partition."""
+        if partition == self.closed:
+            raise StoreUnavailable(self.url, "the test says so")
+        return await super().acquire(partition, owner, ttl_ms)
 
     async def renew(self, leases: Sequence[Lease], ttl_ms: int) -> Renewal:
         """Extend leases."""
@@ -161,3 +170,17 @@ async def test_a_lost_lease_drops_what_it_covers() -> None:
         assert app.host is not None
         assert app.host.engine is not None
         assert app.host.engine.counters["lost batches"] >= 1
+
+
+async def test_what_was_taken_before_a_fault_is_told() -> None:
+    """Partitions that were taken before the store failed are owned, and whoever cares is told."""
+    clock, database = VirtualClock(), MemoryDatabase()
+    process = Process(clock, database, "one")
+    await process.store.open(Namespace("shop", 4))
+    process.store.closed = 2
+    with pytest.raises(StoreUnavailable):
+        await process.lifeline.acquire()
+    assert process.changes == [([0, 1], [])]
+    process.store.closed = None
+    await process.lifeline.acquire()
+    assert process.changes == [([0, 1], []), ([2, 3], [])]

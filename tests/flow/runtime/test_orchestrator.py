@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -20,8 +21,10 @@ from flow import (
     StepContext,
     workflow_input,
 )
+from flow.errors import UnknownExecution
+from flow.runtime.batch import Batch
 from flow.testing import NEVER, FlowHarness
-from tests.flow.runtime.worlds import RETRY, chain, echo, single, statuses, stub_chain
+from tests.flow.runtime.worlds import RETRY, away, chain, echo, single, statuses, stub_chain
 
 
 async def test_steps_run_one_after_the_other() -> None:
@@ -322,3 +325,53 @@ async def test_a_step_has_to_begin_in_time() -> None:
         assert test.clock.monotonic() == 20
         test.stub("work.s1", "now")
         assert await workflow.run() == "now"
+
+
+async def test_a_loss_while_loading_forgets_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request is answered although its execution is forgotten while another one is loaded."""
+    app, workflow = single()
+    async with FlowHarness(app) as test:
+        test.stub("work.s1", NEVER)
+        execution = await workflow.execute(id="e-1")
+        await test.settle()
+        assert app.host is not None
+        engine = app.host.engine
+        assert engine is not None
+        load = engine.store.load
+
+        async def lose(ids: Sequence[str]) -> Any:
+            stored = await load(ids)
+            if "nobody" in ids:
+                monkeypatch.undo()
+                engine.lost(Batch(), None)
+            return stored
+
+        monkeypatch.setattr(engine.store, "load", lose)
+        absent = asyncio.gather(app.executions.get("nobody").status(), return_exceptions=True)
+        assert await execution.suspend() is Status.SUSPENDING
+        (error,) = await absent
+        assert isinstance(error, UnknownExecution)
+        assert engine.counters["lost batches"] == 1
+
+
+async def test_an_absent_store_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While executions cannot be loaded requests wait, and nothing ends."""
+    app, workflow = single()
+    async with FlowHarness(app) as test:
+        test.stub("work.s1", 1)
+        execution = await workflow.execute(id="e-1")
+        await execution.result()
+        assert app.host is not None
+        engine = app.host.engine
+        assert engine is not None
+        faults, load = [away(), away(), away()], engine.store.load
+
+        async def fail(ids: Sequence[str]) -> Any:
+            if faults:
+                raise faults.pop()
+            return await load(ids)
+
+        monkeypatch.setattr(engine.store, "load", fail)
+        engine.residents.clear()
+        assert await execution.status() is Status.SUCCESS
+        assert test.clock.monotonic() == 3

@@ -9,6 +9,7 @@ import pytest
 from flow import Status
 from flow.errors import BrokerUnavailable
 from flow.runtime.engine import EngineSettings
+from flow.runtime.inbox import Recover
 from flow.testing import NEVER, FlowHarness
 from tests.flow.runtime.worlds import RETRY, Unsteady, away, chain, single, stub_chain
 
@@ -149,3 +150,23 @@ async def test_recovery_waits_for_the_store() -> None:
         await test.restart()
         assert test.clock.monotonic() == start + 3
         assert await execution.result() == 3
+
+
+async def test_a_fault_while_one_partition_is_taken_harms_no_other() -> None:
+    """When everything had to be forgotten, all partitions are recovered, not only the new one."""
+    app, workflow = single(retry=RETRY)
+    unsteady = Unsteady()
+    async with FlowHarness(app, store=unsteady) as test:
+        test.stub("work.s1", [ConnectionError(), 1])
+        execution = await workflow.execute(id="e-1")
+        await test.settle()
+        assert app.host is not None
+        engine = app.host.engine
+        assert engine is not None
+        live = engine.residents.get("e-1")
+        assert live is not None
+        unsteady.store.outbox_faults = [away()]
+        engine.inbox.put(Recover(((live.partition + 1) % 8,)))
+        await test.advance(5)
+        assert len(test.calls("work.s1")) == 2
+        assert await execution.status() is Status.SUCCESS

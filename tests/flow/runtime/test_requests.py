@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from flow import ExecutionAborted, ExecutionFailed, Status
+from flow.codec import Cause
 from flow.errors import (
     InvalidInput,
     NotPossible,
@@ -14,6 +15,7 @@ from flow.errors import (
     UnknownStep,
     UnknownWorkflow,
 )
+from flow.kernel.events import AbortRequested
 from flow.testing import NEVER, FlowHarness
 from tests.flow.runtime.worlds import RETRY, chain, single, statuses, stub_chain
 
@@ -279,3 +281,26 @@ async def test_a_delete_and_whoever_comes_at_the_same_moment() -> None:
         assert isinstance(started, NotPossible)
         assert await workflow.run(id="e-1") == 2
         assert [call.attempt for call in test.calls("work.s1")] == [1, 1]
+
+
+async def test_a_watcher_is_told_what_is_durable() -> None:
+    """Who watches hears of an end with the record that tells of it, and never before."""
+    app, workflow = single()
+    async with FlowHarness(app) as test:
+        test.stub("work.s1", NEVER)
+        await workflow.execute(id="e-1")
+        await test.settle()
+        watching = asyncio.gather(app.client.ask("watch", {"after": 1}, "e-1"))
+        await test.settle()
+        assert app.host is not None
+        engine = app.host.engine
+        assert engine is not None
+        live = engine.residents.get("e-1")
+        assert live is not None
+        engine.apply(live, AbortRequested("c-1", ""), Cause("AbortRequested", "c-1", "me"))
+        # An earlier batch is written only now.
+        engine.waiters.changed("e-1", ended=False)
+        (answer,) = await watching
+        assert answer == {"status": "RUNNING", "seq": 1}
+        engine.committer.notify()
+        assert await app.executions.get("e-1").status() is Status.ABORTED

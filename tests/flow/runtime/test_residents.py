@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,7 @@ from flow.errors import CorruptRecord
 from flow.ports import JournalRecord
 from flow.runtime.engine import Engine, EngineSettings
 from flow.testing import FlowHarness
-from tests.flow.runtime.worlds import RETRY, Unsteady, chain, single, stub_chain
+from tests.flow.runtime.worlds import RETRY, Unsteady, away, chain, single, stub_chain
 
 TINY = EngineSettings(live_bytes=20_000)
 
@@ -119,3 +121,46 @@ async def test_a_damaged_record_parks_its_execution() -> None:
         assert await workflow.run(id="good") == 3
         assert list(engine_of(app).residents.parked) == ["bad"]
         assert [row["status"] for row in await app.executions.list()] == [Status.SUCCESS.value] * 2
+
+
+async def test_an_absent_store_parks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the store is away executions are not at hand; they are not taken for broken."""
+    app, workflow = single()
+    async with FlowHarness(app) as test:
+        test.stub("work.s1", 1)
+        execution = await workflow.execute(id="e-1")
+        await execution.result()
+        engine = engine_of(app)
+        faults, definitions = [away(), away()], engine.store.definitions
+
+        async def fail(*args: Any, **kwargs: Any) -> Any:
+            if faults:
+                raise faults.pop()
+            return await definitions(*args, **kwargs)
+
+        monkeypatch.setattr(engine.store, "definitions", fail)
+        engine.definitions._known.clear()
+        engine.residents.clear()
+        assert await execution.status() is Status.SUCCESS
+        assert engine.residents.parked == {}
+        assert test.clock.monotonic() == 2
+
+
+async def test_who_is_forgotten_while_loading_stays_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read before everybody was forgotten may not be true, and is not kept."""
+    app, workflow = single()
+    async with FlowHarness(app) as test:
+        test.stub("work.s1", 1)
+        await workflow.run(id="e-1")
+        engine = engine_of(app)
+        load = engine.store.load
+
+        async def forget(ids: Sequence[str]) -> Any:
+            stored = await load(ids)
+            engine.residents.clear()
+            return stored
+
+        monkeypatch.setattr(engine.store, "load", forget)
+        engine.residents.clear()
+        assert await engine.residents.ensure(["e-1"]) == []
+        assert engine.residents.get("e-1") is None

@@ -9,17 +9,21 @@ import pytest
 
 from flow import ExecutionFailed, Flow, Status, Step
 from flow.errors import (
+    CorruptRecord,
     ExecutionConflict,
     InvalidInput,
     InvalidName,
     InvalidOption,
     MissingResults,
+    RequestError,
     TooLarge,
     UnknownExecution,
     UnknownStep,
     UnknownWorkflow,
 )
+from flow.ports import JournalRecord
 from flow.testing import FlowHarness
+from store.memory import MemoryDatabase, MemoryStore
 from tests.flow.runtime.worlds import chain, echo, single, stub_chain
 
 
@@ -211,3 +215,36 @@ async def test_labels_come_from_both() -> None:
         execution = await workflow.execute(labels={"tier": "2"})
         await execution.result()
         assert (await execution.report())["labels"] == {"team": "a", "tier": "2"}
+
+
+async def test_an_id_that_cannot_be_loaded_is_not_free() -> None:
+    """A start under the id of an execution that cannot be loaded is refused, and costs nobody."""
+    app, workflow = single()
+    database = MemoryDatabase()
+    async with FlowHarness(app, store=lambda clock: MemoryStore(clock.now_ms, database)) as test:
+        test.stub("work.s1", 1)
+        await workflow.run(id="e-1")
+        row = database.row("e-1")
+        assert row is not None
+        row.records[0] = JournalRecord(1, b"{", is_snapshot=True)
+        await test.restart()
+        with pytest.raises(CorruptRecord, match="it cannot be loaded"):
+            await workflow.execute(id="e-1")
+        assert await workflow.run(id="e-2") == 1
+        assert app.host is not None
+        assert app.host.engine is not None
+        assert app.host.engine.counters["lost batches"] == 0
+
+
+async def test_strange_options_never_stop_the_others() -> None:
+    """Options that nobody can read are refused, also with results of an earlier execution."""
+    app, workflow = single()
+    async with FlowHarness(app) as test:
+        test.stub("work.s1", 1)
+        await workflow.run(id="e-1")
+        start = {"workflow": "single", "input": None, "results_from": "e-1"}
+        with pytest.raises(InvalidInput, match="options"):
+            await app.client.ask("start", {**start, "options": [1]}, "e-2")
+        with pytest.raises(RequestError, match="the request failed"):
+            await app.client.ask("start", {**start, "options": {"skip": 3}}, "e-2")
+        assert await workflow.run(id="e-3") == 1

@@ -29,4 +29,5 @@ class Failure:
     def __str__(self) -> str:
         """Return the type's last part and the message."""
         blame = f"step {self.step!r}: " if self.step else ""
-        return f"{blame}{self.type.rpartition('.')[2]}: {self.message}"
+        kind = self.type.rpartition(".")[2]
+        return f"{blame}{kind}: {self.message}" if self.message else f"{blame}{kind}"

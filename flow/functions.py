@@ -6,6 +6,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, Unpack, overload
 from flow.errors import DuplicateDefinition
 from flow.handler import Binding, bind
 from flow.names import check_part
+from flow.options import check_options
 from flow.runtime.service import Endpoint
 from flow.step import Step, StepKind, StepOptions
 
@@ -182,7 +183,8 @@ class Decorator:
     """What `@app.step(...)` returns: makes the function below it a step."""
 
     def __init__(self, service: str, functions: Functions, options: StepOptions) -> None:
-        """Keep the options for the function that follows."""
+        """Keep the options for the function that follows; wrong ones are refused here."""
+        check_options(f"a step of service {service!r}", options, StepOptions)
         self._service = service
         self._functions = functions
         self._options = options

@@ -16,6 +16,7 @@ from typing import Any, Final, Generic, TypedDict, TypeVar, Unpack, cast, overlo
 
 from flow.errors import InvalidOption, InvalidReference
 from flow.names import check_endpoint, check_name, check_topic
+from flow.options import check_options, check_seconds
 from flow.retry import RetryPolicy
 
 __all__ = [
@@ -329,6 +330,8 @@ class Step(Generic[ResultT]):
         **options: Unpack[StepOptions],
     ) -> None:
         """Check the options and keep them."""
+        owner = f"the step for {target!r}"
+        check_options(owner, options, StepOptions)
         default = target.rpartition(".")[2] if kind is StepKind.CALL else target
         self.id = check_name("step", options.get("id", default))
         self.kind = kind
@@ -476,5 +479,4 @@ class Step(Generic[ResultT]):
             raise InvalidOption(repr(self), "retry", repr(options["retry"]), rule)
 
     def _expect_time(self, name: str, seconds: float) -> None:
-        if not (isfinite(seconds) and seconds > 0):
-            raise InvalidOption(repr(self), name, repr(seconds), "it is more than 0 seconds")
+        check_seconds(repr(self), name, seconds)

@@ -10,8 +10,15 @@ from flow.executions import Execution
 from flow.handler import encode_value
 from flow.message import check_headers
 from flow.names import check_name
+from flow.options import check_options, check_seconds
 from flow.plan import StartOptions
-from flow.step import Step, StepDefinition, Template, template_steps, to_template
+from flow.step import (
+    Step,
+    StepDefinition,
+    Template,
+    template_steps,
+    to_template,
+)
 from flow.workflow import WorkflowDefinition
 
 __all__ = ["Workflow", "WorkflowOptions", "Workflows"]
@@ -205,7 +212,7 @@ class Workflow(Generic[ResultT]):
         wait: bool,
     ) -> tuple[Execution[ResultT], Mapping[str, Any]]:
         client = self._clients()
-        id_ = options.get("id") or client.chance.new_id()
+        id_ = check_name("execution", options.get("id") or client.chance.new_id())
         arguments = start_arguments(self.id, encode_value(input), options)
         within = None if wait else ANSWER_WITHIN_S
         answer = await client.ask("start", {**arguments, "wait": wait}, id_, within_s=within)
@@ -227,13 +234,13 @@ def start_arguments(workflow: str, body: bytes, options: ExecuteOptions) -> dict
         InvalidName: A header belongs to the system.
     """
     codec.check_body(body, "the input")
+    check_options("the execution", options, ExecuteOptions)
     timeout = options.get("timeout")
-    if timeout is not None and not timeout > 0:
-        rule = "it is more than 0 seconds"
-        raise InvalidOption("the execution", "timeout", repr(timeout), rule)
+    if timeout is not None:
+        check_seconds("the execution", "timeout", timeout)
     start = options.get("start", ())
     chosen = StartOptions(
-        start_at=_ids([start] if isinstance(start, str | Step) else start),
+        start_at=_ids(start),
         reverse=options.get("reverse", False),
         barrier=options.get("barrier"),
         timeout_ms=None if timeout is None else round(timeout * 1000),
@@ -258,7 +265,9 @@ def start_arguments(workflow: str, body: bytes, options: ExecuteOptions) -> dict
     }
 
 
-def _ids(steps: "Sequence[str | Step[Any]]") -> tuple[str, ...]:
+def _ids(steps: "str | Step[Any] | Sequence[str | Step[Any]]") -> tuple[str, ...]:
+    if isinstance(steps, str | Step):
+        steps = [steps]
     return tuple(step if isinstance(step, str) else step.id for step in steps)
 
 
@@ -279,10 +288,11 @@ def define(
     Raises:
         DefinitionError: It is not a workflow; every offender is named.
     """
+    owner = f"workflow {id!r}"
+    check_options(owner, options, WorkflowOptions)
     timeout = options.get("timeout")
-    if timeout is not None and not timeout > 0:
-        owner = f"workflow {id!r}"
-        raise InvalidOption(owner, "timeout", repr(timeout), "it is more than 0 seconds")
+    if timeout is not None:
+        check_seconds(owner, "timeout", timeout)
     definition = WorkflowDefinition(
         id=check_name("workflow", id),
         steps=definitions_of(steps),
@@ -303,6 +313,10 @@ def definitions_of(steps: Sequence[Step[Any]]) -> tuple[StepDefinition, ...]:
     Args:
         steps: The steps, in order.
     """
+    for step in steps:
+        if not isinstance(step, Step):
+            rule = "a workflow is made of steps: app.workflow(id, first, second)"
+            raise InvalidOption("a workflow", "step", repr(step)[:100], rule)
     found: list[StepDefinition] = [step.definition() for step in steps]
     listed = {definition.id for definition in found}
     for step in steps:

@@ -16,11 +16,14 @@ from flow.cli.pages import changes, execution_list, execution_page, history_page
 from flow.cli.session import Mode, Session, reading
 from flow.cli.target import find
 from flow.clock import SystemClock, sleep
+from flow.errors import InvalidOption
 from flow.runtime.tasks import TaskGroup
 from flow.status import Status
 
 __all__ = ["ListOptions", "history", "list_executions", "show"]
 
+LIMIT: Final = 10_000
+"""How many executions are listed at most."""
 _LOOK_AGAIN_S: Final = 1.0
 _NOT_RUNNING: Final = "note: no process runs this flow at the moment, so nothing will change"
 
@@ -54,6 +57,9 @@ def list_executions(*, options: ListOptions | None = None, where: Where | None =
     """
     output = output_of(where)
     options = options or ListOptions()
+    if not 1 <= options.limit <= LIMIT:
+        rule = f"it is a number from 1 to {LIMIT:,}"
+        raise InvalidOption("flow list", "--limit", str(options.limit), rule)
     arguments = {
         "statuses": [Status.parse(name).value for name in options.status],
         "workflow": options.workflow,

@@ -109,7 +109,10 @@ def _changed(settings: Settings, where: Where) -> Settings:
 
 
 def _checked(target: Target) -> Target:
-    if target.file is None and target.settings.broker.scheme == MEMORY:
+    store, broker = target.settings.store, target.settings.broker
+    # Any other store is refused where it is opened, with a reason of its own.
+    is_inside = broker.scheme == MEMORY and (store is None or store.scheme == MEMORY)
+    if target.file is None and is_inside:
         reason = (
             f"the broker {target.settings.broker} and the store {target.settings.store} live "
             "inside one process, which nothing else can reach; give it a store with --store"

@@ -12,9 +12,11 @@ All deliveries of the same request are settled together, after the one that was 
 
 import asyncio
 import logging
+import signal
 import threading
 from collections.abc import Callable, MutableMapping
 from enum import Enum
+from traceback import walk_tb
 from typing import Any, Final
 
 from flow import codec
@@ -197,8 +199,13 @@ class Attempt:
         """
         try:
             return await self._call()
-        except (KeyboardInterrupt, GeneratorExit):
+        except GeneratorExit:
             raise
+        except KeyboardInterrupt as error:
+            if _is_pressed(error):
+                raise
+            # The handler raised it by itself: the next worker would die of it as well.
+            return reply_of(error)
         except asyncio.CancelledError as error:
             if self.scope.is_cancelled or _is_being_cancelled():
                 raise
@@ -328,3 +335,15 @@ class Attempt:
 def _is_being_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def _is_pressed(error: KeyboardInterrupt) -> bool:
+    """Return whether somebody pressed Ctrl-C, and no handler has raised the error itself.
+
+    asyncio's runner raises it in a function of its own. Where Python's default handler of the
+    signal is in place it may come from anywhere, and so it is taken for real.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        return True
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    return bool(frames) and frames[-1].f_code.co_name == "_on_sigint"

@@ -22,6 +22,7 @@ from flow.runtime.addresses import Addresses
 from flow.runtime.engine import EngineSettings
 from flow.runtime.host import Host
 from flow.runtime.service import Endpoint, WorkerPorts
+from flow.step import Step
 from flow.testing.chance import SeededChance
 from flow.testing.clock import Owner, VirtualClock, owned
 from flow.testing.idleness import Idleness
@@ -156,7 +157,7 @@ class FlowHarness:
 
     # ------------------------------------------------------------------------- endpoints
 
-    def stub(self, endpoint: str, answer: Any) -> None:
+    def stub(self, endpoint: str | Step[Any], answer: Any) -> None:
         """Answer in place of an endpoint, or for one that no code of the flow serves.
 
         A value is what the endpoint returns: a JSON value, or anything that pydantic can write
@@ -168,7 +169,7 @@ class FlowHarness:
         endpoint that returns a list of its own is stubbed with `[[1, 2]]`.
 
         Args:
-            endpoint: `service.method`.
+            endpoint: `service.method`, or a step that calls it.
             answer: See above. It takes the place of what was there before.
 
         Raises:
@@ -176,7 +177,7 @@ class FlowHarness:
             InvalidOption: The list is empty.
             BindingError: The signature of a function does not say what it takes.
         """
-        name = check_endpoint(endpoint)
+        name = check_endpoint(endpoint.target if isinstance(endpoint, Step) else endpoint)
         answers = cast("list[Any]", answer) if isinstance(answer, list) else [answer]
         if not answers:
             raise InvalidOption(f"the stub of {name}", "answer", "[]", "it needs an answer")

@@ -12,7 +12,7 @@ from flow.failure import Failure
     [
         (Failure("builtins.ValueError", "no total"), "ValueError: no total"),
         (Failure("ValueError", "no total", step="charge"), "step 'charge': ValueError: no total"),
-        (Failure("flow.errors.TooLarge", "", "Traceback …"), "TooLarge: "),
+        (Failure("flow.errors.TooLarge", "", "Traceback …"), "TooLarge"),
     ],
 )
 def test_a_failure_says_what_and_where(failure: Failure, text: str) -> None:

@@ -48,7 +48,7 @@ def test_a_page_tells_what_each_step_waits_for() -> None:
     )
     assert [line.plain for line in page] == [
         "order-1  checkout  RUNNING  started 1 min ago, running for 1 min 1 s",
-        "├─ a           RETRYING  attempt 2  again in 3.0 s  Odd:",
+        "├─ a           RETRYING  attempt 2  again in 3.0 s  Odd",
         '├─ b           RUNNING   for 5.0 s  waits: nobody serves shop.b  progress {"n":1}',
         "├─ c           PENDING   waits for a, b",
         "└─ d (on_end)  SUCCESS   20 ms",

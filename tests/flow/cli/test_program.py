@@ -32,6 +32,7 @@ ERRORS: list[tuple[str, tuple[str, ...]]] = [
     ("bad-pair", ("start", "checkout", "--label", "north")),
     ("bad-retry", ("start", "checkout", "--retry", "charge=0")),
     ("bad-timeout", ("start", "checkout", "--timeout", "0")),
+    ("bad-limit", ("list", "--limit", "0")),
     ("bad-header", ("start", "checkout", "--header", "flow-id=1")),
     ("bad-id", ("start", "checkout", "--id", "a b")),
     ("no-input-file", ("start", "checkout", "--input", "@nowhere.json")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 
 import pytest
 
@@ -214,8 +215,12 @@ async def test_a_wrong_topology_ends_the_worker() -> None:
 async def test_a_keyboard_interrupt_leaves_and_the_request_goes_back() -> None:
     """Ctrl-C is not the step's failure: the request is requeued and the interrupt goes on."""
 
-    async def charge(_value: int) -> None:
+    def _on_sigint() -> None:
         raise KeyboardInterrupt
+
+    async def charge(_value: int) -> None:
+        # This is what asyncio's runner calls when the key is pressed.
+        _on_sigint()
 
     delivery = Noted()
     async with Shop(step(charge)).open() as shop:
@@ -223,6 +228,27 @@ async def test_a_keyboard_interrupt_leaves_and_the_request_goes_back() -> None:
         with pytest.raises(KeyboardInterrupt):
             await shop.worker._serve(delivery)
     assert delivery.settled == ["requeue"]
+
+
+async def test_an_interrupt_of_the_handlers_own_is_its_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A handler that raises KeyboardInterrupt fails its step, and kills no worker."""
+
+    def runner(_number: int) -> None:
+        """Stand in for the handler of asyncio's runner."""
+
+    monkeypatch.setattr(signal, "getsignal", runner)
+
+    async def charge(_value: int) -> None:
+        raise KeyboardInterrupt
+
+    async with Shop(step(charge)).open() as shop:
+        await shop.ask(request())
+        (reply,) = shop.replies()
+        failure = reply.failure
+        assert failure is not None
+        assert failure.type == "builtins.KeyboardInterrupt"
 
 
 async def test_an_idle_worker_has_no_timer() -> None:

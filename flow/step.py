@@ -307,7 +307,8 @@ class Step(Generic[ResultT]):
     * `requires`: steps (or their ids) that have to be done before.
     * `input`: what its input is made of: references and JSON values; by default the execution's
       input.
-    * `timeout`: seconds that one attempt may run (60).
+    * `timeout`: seconds that one attempt may run (60). The handler is cancelled then; a result
+      that it gives all the same counts.
     * `start_within`: seconds that an attempt may wait in a queue; by default for ever.
     * `retry`: a `RetryPolicy`; by default a handler's error is final.
     * `fallback`: a step that runs when this one has failed for good; its output stands in.

@@ -1,23 +1,25 @@
 """Declarations: what a program says about its steps, services and workflows."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, ParamSpec, TypeVar, Unpack, overload
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, Unpack, overload
 
 from flow.client import Client
 from flow.errors import DuplicateDefinition, UnknownStep
-from flow.functions import Decorator, Functions, Service, StepFunction
+from flow.functions import Functions, Service
 from flow.names import check_part
-from flow.step import Step, StepOptions
+from flow.step import Step
 from flow.workflows import Workflow, WorkflowOptions, define, returns_of
 
 __all__ = ["Declarations"]
 
-Parameters = ParamSpec("Parameters")
 ResultT = TypeVar("ResultT")
 
 
-class Declarations:
+class Declarations(Service):
     """What a program says about its steps, services and workflows.
+
+    It is itself the service that is named after the namespace: a bare `@app.step` serves
+    `{namespace}.{function}`.
 
     Args:
         name: The namespace.
@@ -25,7 +27,7 @@ class Declarations:
 
     Attributes:
         name: The namespace.
-        functions: Its endpoints and steps.
+        functions: Its endpoints and steps, those of its other services included.
         defined: Its workflows by id.
 
     Raises:
@@ -34,8 +36,7 @@ class Declarations:
 
     def __init__(self, name: str, clients: Callable[[], Client]) -> None:
         """Begin without declarations."""
-        self.name = check_part("namespace", name)
-        self.functions = Functions()
+        super().__init__(check_part("namespace", name), Functions())
         self.defined: dict[str, Workflow[Any]] = {}
         self._clients = clients
 
@@ -49,42 +50,6 @@ class Declarations:
             InvalidName: The name breaks the rules.
         """
         return Service(name, self.functions)
-
-    @overload
-    def step(
-        self,
-        function: Callable[Parameters, Awaitable[ResultT]],
-        /,
-    ) -> StepFunction[Parameters, Awaitable[ResultT], ResultT]: ...
-
-    @overload
-    def step(
-        self,
-        function: Callable[Parameters, ResultT],
-        /,
-    ) -> StepFunction[Parameters, ResultT, ResultT]: ...
-
-    @overload
-    def step(self, function: None = None, /, **options: Unpack[StepOptions]) -> Decorator: ...
-
-    def step(
-        self,
-        function: Callable[..., Any] | None = None,
-        /,
-        **options: Unpack[StepOptions],
-    ) -> Any:
-        """Make a function a step, served as `{namespace}.{function}`.
-
-        Args:
-            function: The function; left out when options are given.
-            options: See `Step`.
-
-        Raises:
-            BindingError: Its signature does not say where a parameter comes from.
-            DuplicateDefinition: The step or the endpoint exists.
-        """
-        decorator = Decorator(self.name, self.functions, options)
-        return decorator if function is None else decorator(function)
 
     @overload
     def workflow(

@@ -125,7 +125,7 @@ class Service:
     def __init__(self, name: str, functions: Functions) -> None:
         """Begin without endpoints."""
         self.name = check_part("service", name)
-        self._functions = functions
+        self.functions = functions
 
     def endpoint(self, function: Callable[Parameters, ReturnT]) -> Callable[Parameters, ReturnT]:
         """Serve a function as `service.function`. It stays the plain function.
@@ -138,7 +138,7 @@ class Service:
             DuplicateDefinition: The endpoint is served already.
         """
         name = f"{self.name}.{check_part('method', getattr(function, '__name__', ''))}"
-        self._functions.add_endpoint(name, bind(function, owner=name))
+        self.functions.add_endpoint(name, bind(function, owner=name))
         return function
 
     @overload
@@ -175,8 +175,8 @@ class Service:
             DuplicateDefinition: The step or the endpoint exists.
         """
         if function is not None:
-            return self._functions.declare(function, self.name, options)
-        return Decorator(self.name, self._functions, options)
+            return self.functions.declare(function, self.name, options)
+        return Decorator(self.name, self.functions, options)
 
 
 class Decorator:

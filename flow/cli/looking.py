@@ -155,7 +155,6 @@ class _Watcher:
     def __init__(self, session: Session, view: dict[str, Any]) -> None:
         self.view = view
         self._session = session
-        self._seen = 0
         self._wake = asyncio.Event()
 
     @property

@@ -11,6 +11,8 @@ peer, the adapter bounds the wait and raises `BrokerUnavailable` or `StoreUnavai
 from flow.ports.broker import (
     Binding,
     Broker,
+    BrokerEvent,
+    BrokerHealth,
     Delivery,
     Envelope,
     Exchange,
@@ -20,6 +22,9 @@ from flow.ports.broker import (
     Subscription,
     Topology,
 )
+from flow.ports.health import Finding, Level
+from flow.ports.inbox import Inbox, InboxAttempt, SavedReply
+from flow.ports.limits import check_publication
 from flow.ports.store import (
     Store,
 )
@@ -41,13 +46,18 @@ from flow.ports.values import (
     Lease,
     Namespace,
     OutboxRow,
+    Pruned,
     Renewal,
+    StepRecord,
     StoredExecution,
+    Tombstone,
 )
 
 __all__ = [
     "Binding",
     "Broker",
+    "BrokerEvent",
+    "BrokerHealth",
     "Chance",
     "Clock",
     "Commit",
@@ -60,18 +70,27 @@ __all__ = [
     "ExecutionQuery",
     "ExecutionSummary",
     "ExecutionWrite",
+    "Finding",
+    "Inbox",
+    "InboxAttempt",
     "JournalRecord",
     "Lease",
+    "Level",
     "Namespace",
     "OutboxRow",
+    "Pruned",
     "Publication",
     "Queue",
     "Renewal",
+    "SavedReply",
     "Settlement",
+    "StepRecord",
     "Store",
     "StoredExecution",
     "Subscription",
     "Threads",
     "Timer",
+    "Tombstone",
     "Topology",
+    "check_publication",
 ]

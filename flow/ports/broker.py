@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal, Protocol, runtime_checkable
 
+from flow.ports.health import Finding
+
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
@@ -13,7 +15,7 @@ class Envelope:
     Args:
         type: What the message is, such as `step.request`.
         body: The JSON text; opaque to brokers.
-        message_id: Fresh for every publication; returns are matched by it.
+        message_id: Fresh for every publication. A broker may fill in an empty one.
         correlation_id: Ties a reply to its request (at most 255 bytes).
         reply_to: The queue that an answer goes to, or an empty string.
         headers: Metadata; names and values are text.
@@ -48,7 +50,12 @@ class Publication:
 
 
 class Settlement(Enum):
-    """What became of a publication."""
+    """What became of a publication.
+
+    * CONFIRMED: the broker has it, and answers for it; or nobody is interested and that is fine.
+    * UNROUTABLE: it reached no queue although that was asked for, or its exchange does not exist.
+    * REFUSED: the broker could not take it, for instance because a queue is full.
+    """
 
     CONFIRMED = "confirmed"
     UNROUTABLE = "unroutable"
@@ -110,6 +117,8 @@ class Exchange:
 class Queue:
     """A named place that messages wait in.
 
+    A queue that is not exclusive is durable and replicated, and outlives everybody.
+
     Args:
         name: Its name.
         exclusive: Whether it belongs to the connection that declares it and goes with it.
@@ -146,25 +155,92 @@ class Topology:
     bindings: tuple[Binding, ...] = ()
 
 
+class BrokerEvent(Enum):
+    """What happens to the connection, as watchers are told.
+
+    * CONNECTED: it was lost and is another one now. What was declared to be kept is declared
+      again, what was consumed is consumed again. Deliveries of before are void: to settle them
+      does nothing, and the broker delivers them once more. Nothing is known of a block any more.
+    * LOST: it is gone, or so silent that it counts as gone. It is being made again, for ever.
+    * BLOCKED: the broker takes no messages for now (it runs out of memory or disk).
+    * UNBLOCKED: it takes messages again.
+    """
+
+    CONNECTED = "connected"
+    LOST = "lost"
+    BLOCKED = "blocked"
+    UNBLOCKED = "unblocked"
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerHealth:
+    """How the connection is.
+
+    Args:
+        is_connected: Whether everything that belongs to it is up.
+        generation: How often it was made; 1 for the first time.
+        blocked: Why the broker takes no messages, or an empty string.
+        trouble: What went wrong last, without secrets; once it is up again, an empty string, or
+            which queues cannot be consumed.
+    """
+
+    is_connected: bool
+    generation: int
+    blocked: str = ""
+    trouble: str = ""
+
+
 @runtime_checkable
 class Broker(Protocol):
-    """One connection to a message broker: at-least-once delivery with confirms."""
+    """One connection to a message broker: at-least-once delivery with confirms.
+
+    A connection that is lost is made again by the adapter, for ever; watchers are told.
+    """
 
     @property
     def url(self) -> str:
         """Where the broker is, without secrets."""
         ...
 
+    @property
+    def health(self) -> BrokerHealth:
+        """How the connection is at the moment."""
+        ...
+
+    def watch(self, notify: Callable[[BrokerEvent], None]) -> Callable[[], None]:
+        """Tell of everything that happens to the connection from now on.
+
+        Args:
+            notify: Called on the event loop. It must not wait, and must not raise.
+
+        Returns:
+            What ends it.
+        """
+        ...
+
+    async def examine(self) -> Sequence[Finding]:
+        """Return what a person should know: version, permissions, features, alarms."""
+        ...
+
     async def open(self) -> None:
-        """Connect. Raises BrokerUnavailable."""
+        """Connect. Raises BrokerUnavailable: only what was connected once is made again."""
         ...
 
     async def close(self) -> None:
         """Disconnect. Unsettled deliveries go back to their queues. May be called twice."""
         ...
 
-    async def declare(self, topology: Topology) -> None:
-        """Make sure that exchanges, queues and bindings exist."""
+    async def declare(self, topology: Topology, *, keep: bool = True) -> None:
+        """Make sure that exchanges, queues and bindings exist.
+
+        Args:
+            topology: What has to exist.
+            keep: Whether it is declared again whenever the connection is another one. What is
+                not kept shows by its absence that the broker has lost everything.
+
+        Raises:
+            ConfigurationError: Something exists with other properties, or may not be declared.
+        """
         ...
 
     async def has_exchange(self, name: str) -> bool:
@@ -178,7 +254,12 @@ class Broker(Protocol):
             One settlement for each publication, in their order.
 
         Raises:
-            BrokerUnavailable: The outcome of some or all is unknown.
+            BrokerUnavailable: The outcome of some or all is unknown, or the broker is blocked.
+            ConfigurationError: One of them may not be published. Others may have been: publish
+                each by itself to find out which it is.
+            InvalidInput: One of them is not within the limits (`flow.ports.limits`). None was
+                published.
+            TooLarge: One of them is larger than the broker takes. Others may have been published.
         """
         ...
 
@@ -190,10 +271,18 @@ class Broker(Protocol):
     ) -> Subscription:
         """Start to receive from a queue, at most *prefetch* unsettled messages at a time.
 
+        It goes on until the subscription is cancelled, whatever happens to the connection or to
+        the queue: a queue that is gone is declared again if it was declared to be kept, and
+        consumed again as soon as it is there.
+
         Args:
             queue: The queue's name. It must exist.
             prefetch: At least 1.
             receive: Called on the event loop for each delivery. It must not wait, and must not
                 raise.
+
+        Raises:
+            BrokerUnavailable: There is no connection, or it was lost.
+            ConfigurationError: There is no such queue, or *prefetch* is less than 1.
         """
         ...

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
+from flow.ports.health import Finding
 from flow.ports.values import (
     Commit,
     CommitResult,
@@ -14,13 +15,110 @@ from flow.ports.values import (
     Lease,
     Namespace,
     OutboxRow,
+    Pruned,
     Renewal,
+    StepRecord,
     StoredExecution,
+    Tombstone,
 )
 
 
+class Leases(Protocol):
+    """Who may write to which partition, and who else is there."""
+
+    async def acquire(self, partition: int, owner: str, ttl_ms: int) -> Lease | None:
+        """Take a partition whose lease is free, has run out or is ours, with a new epoch.
+
+        It commits alone. What is read after it sees every commit of the owner before, however
+        late that one came.
+
+        Returns:
+            The lease, or None while somebody else holds it.
+        """
+        ...
+
+    async def renew(self, owner: str, leases: Sequence[Lease], ttl_ms: int) -> Renewal:
+        """Extend leases by *ttl_ms* from now on, by the store's clock; be a member for as long.
+
+        Args:
+            owner: Who asks. It counts as a member even without a lease.
+            leases: What it holds.
+            ttl_ms: For how long.
+        """
+        ...
+
+    async def release(self, leases: Sequence[Lease]) -> None:
+        """Give leases back, so that another can take them at once."""
+        ...
+
+    async def leave(self, owner: str) -> None:
+        """Be a member no more."""
+        ...
+
+    async def note_incarnation(self, leases: Sequence[Lease], incarnation: str) -> None:
+        """Note that everything of these partitions was sent to an incarnation of the broker.
+
+        Leases that do not stand any more are passed over.
+        """
+        ...
+
+
+class Catalogue(Protocol):
+    """What belongs to the namespace, and not to a partition."""
+
+    async def save_definition(self, record: DefinitionRecord) -> None:
+        """Keep a definition and make it the current one of its id. Saving again is harmless."""
+        ...
+
+    async def definitions(self, id: str = "", hash: str = "") -> Sequence[DefinitionRecord]:
+        """Return definitions: the one of *hash*; else the current one of *id*; else all current."""
+        ...
+
+    async def remove_definition(self, id: str) -> bool:
+        """Make *id* have no current definition. Versions that executions run on are kept."""
+        ...
+
+    async def save_step(self, record: StepRecord) -> StepRecord:
+        """Keep a step of the catalogue, unless another service has announced another one.
+
+        Returns:
+            The record that stands: *record*, or the one of the other service. The same hash from
+            another service is no conflict, and the first one stands.
+        """
+        ...
+
+    async def steps(self) -> Sequence[StepRecord]:
+        """Return the steps of the catalogue, by id."""
+        ...
+
+    async def remove_step(self, id: str) -> bool:
+        """Forget a step of the catalogue."""
+        ...
+
+    async def pause(self, workflow: str, command: str) -> None:
+        """Note that a workflow is paused, or that it is not.
+
+        Args:
+            workflow: The workflow's id.
+            command: The id of the command that pauses it; empty to end the pause.
+        """
+        ...
+
+    async def pauses(self) -> Mapping[str, str]:
+        """Return the paused workflows with the ids of the commands that paused them."""
+        ...
+
+    async def revision(self) -> int:
+        """Return the number that changes with definitions, steps and pauses; see Renewal."""
+        ...
+
+    async def incarnate(self, expected: str, new: str) -> str:
+        """Replace the broker's incarnation id if it is *expected*; return the one that stands."""
+        ...
+
+
 @runtime_checkable
-class Store(Protocol):
+class Store(Leases, Catalogue, Protocol):
     """Where the truth is: journals, rows, the outbox, leases and definitions.
 
     Several tasks may call at the same time, but only one `commit` is in flight.
@@ -54,20 +152,8 @@ class Store(Protocol):
         """Disconnect. May be called twice."""
         ...
 
-    async def acquire(self, partition: int, owner: str, ttl_ms: int) -> Lease | None:
-        """Take a partition whose lease is free or has run out, with a new epoch.
-
-        Returns:
-            The lease, or None while somebody else holds it.
-        """
-        ...
-
-    async def renew(self, leases: Sequence[Lease], ttl_ms: int) -> Renewal:
-        """Extend leases by *ttl_ms* from now on, by the store's clock."""
-        ...
-
-    async def release(self, leases: Sequence[Lease]) -> None:
-        """Give leases back, so that another can take them at once."""
+    async def examine(self) -> Sequence[Finding]:
+        """Return what a person should know: version, durability, permissions, clock."""
         ...
 
     async def commit(self, commit: Commit) -> CommitResult:
@@ -75,11 +161,25 @@ class Store(Protocol):
 
         Raises:
             StoreUnavailable: It is not known whether it was written.
+            InvalidInput: A value is one that the store cannot hold; nothing was written.
         """
         ...
 
-    async def load(self, executions: Sequence[str]) -> Mapping[str, StoredExecution]:
+    async def load(self, executions: Sequence[str]) -> Mapping[str, StoredExecution | Tombstone]:
         """Load executions; ids that do not exist are left out."""
+        ...
+
+    async def prune(self, ended_before_ms: int, forget_before_ms: int, limit: int) -> Pruned:
+        """Delete old executions with their journals, and keep tombstones for a while.
+
+        Args:
+            ended_before_ms: Executions that ended before this time become tombstones.
+            forget_before_ms: Tombstones of executions that ended before this time are forgotten.
+            limit: How many of each at most, so that one call is short.
+
+        Executions that still have something in the outbox are passed over, and so are those that
+        somebody is writing at this moment.
+        """
         ...
 
     async def due(self, partition: int, before_ms: int, limit: int) -> Due:
@@ -100,20 +200,4 @@ class Store(Protocol):
 
     async def history(self, execution: str, after: int, limit: int) -> Sequence[JournalRecord]:
         """Return journal records with numbers above *after*, oldest first."""
-        ...
-
-    async def save_definition(self, record: DefinitionRecord) -> None:
-        """Keep a definition and make it the current one of its id. Saving again is harmless."""
-        ...
-
-    async def definitions(self, id: str = "", hash: str = "") -> Sequence[DefinitionRecord]:
-        """Return definitions: the one of *hash*; else the current one of *id*; else all current."""
-        ...
-
-    async def remove_definition(self, id: str) -> bool:
-        """Make *id* have no current definition. Versions that executions run on are kept."""
-        ...
-
-    async def incarnate(self, expected: str, new: str) -> str:
-        """Replace the broker's incarnation id if it is *expected*; return the one that stands."""
         ...

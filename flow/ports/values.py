@@ -16,19 +16,39 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to write to a partition. Safety rests on the epoch alone."""
+    """The right to write to a partition. Safety rests on the epoch alone.
+
+    Args:
+        partition: Which.
+        owner: Who holds it: unique for each start of a process.
+        epoch: Grows with every change of the owner.
+        incarnation: The broker's incarnation that the partition's attempts were last sent to.
+            If it is not the present one, all that are out have to be sent again.
+    """
 
     partition: int
     owner: str
     epoch: int
+    incarnation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """The store's answer to a renewal: its clock, and which leases still stand."""
+    """The store's answer to a renewal.
+
+    Args:
+        now_ms: Its clock.
+        held: The partitions whose leases still stand.
+        members: The owners that have renewed within their `ttl_ms`, in order of their names;
+            whoever asks is among them.
+        revision: Changes whenever definitions, steps of the catalogue or pauses change, so that
+            whoever keeps a copy knows when it is an old one.
+    """
 
     now_ms: int
     held: frozenset[int]
+    members: tuple[str, ...] = ()
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +67,8 @@ class ExecutionSummary:
         wake_ms: A lower bound of the next time that something is due, or None.
         incident: What a person has to look at, or an empty string.
         labels: For finding it again.
+        fingerprint: A hash of what it was started with (workflow, input, options): how a second
+            start with the same id is told from another one after the execution was pruned.
     """
 
     id: str
@@ -60,6 +82,7 @@ class ExecutionSummary:
     wake_ms: int | None = None
     incident: str = ""
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +148,8 @@ class CommitResult:
 
     Args:
         lost: Partitions whose lease is not current; none of their rows were written.
-        conflicts: Executions whose `(id, seq)` was already there. If there is any, then
-            nothing at all was written.
+        conflicts: Executions whose `(id, seq)` was already there or is not the next one, and
+            those that a tombstone stands for. If there is any, then nothing at all was written.
     """
 
     lost: frozenset[int] = frozenset()
@@ -146,6 +169,40 @@ class StoredExecution:
     summary: ExecutionSummary
     seq: int
     records: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """What is kept of an execution that was pruned, so that it is not started once more.
+
+    Args:
+        id: Its id.
+        workflow: Its workflow's id.
+        status: How it ended.
+        ended_ms: When it ended.
+        fingerprint: The hash of what it was started with.
+    """
+
+    id: str
+    workflow: str
+    status: Status
+    ended_ms: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What a call of `prune` has done.
+
+    Args:
+        executions: How many executions became tombstones.
+        tombstones: How many tombstones were forgotten.
+        has_more: Whether there is more to prune.
+    """
+
+    executions: int
+    tombstones: int
+    has_more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +239,7 @@ class ExecutionQuery:
         before: Only those that were created before the execution of this id (the last one of
             the page before); empty means from the newest.
         limit: How many at most.
+        partition: Only of this partition; None means of all.
     """
 
     statuses: tuple[Status, ...] = ()
@@ -190,6 +248,26 @@ class ExecutionQuery:
     incidents: bool = False
     before: str = ""
     limit: int = 100
+    partition: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """A step of the catalogue, as a service announced it.
+
+    Args:
+        id: The step's id.
+        service: The service that announced it.
+        hash: The hash of its body.
+        body: The declaration (canonical JSON): endpoint, requires, policy, schemas.
+        announced_ms: When this hash was first announced.
+    """
+
+    id: str
+    service: str
+    hash: str
+    body: bytes
+    announced_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from flow.ports import (
     Topology,
 )
 
-__all__ = ["Hub", "HubStats", "QueueStats", "Session"]
+__all__ = ["Hub", "HubStats", "Listener", "QueueStats", "Session"]
 
 DEATH_REASON: Final = "flow-death-reason"
 """Header of a dead-lettered message: `rejected` or `delivery_limit`."""
@@ -71,6 +71,19 @@ class HubStats:
     dropped: int
 
 
+class Listener:
+    """Somebody who does not care what a hub does by itself; the others override what they do."""
+
+    def lost(self) -> None:
+        """Take note that the hub has ended the session."""
+
+    def blocked(self, reason: str) -> None:
+        """Take note that the hub takes no messages, or takes them again if there is no reason."""
+
+    def declared(self, queue: str) -> None:
+        """Take note that there is a new queue."""
+
+
 class Hub:
     """What there is: exchanges, queues, bindings and the sessions that use them.
 
@@ -94,14 +107,20 @@ class Hub:
         self._sessions: dict[Session, None] = {}
         self._dead_lettered = 0
         self._dropped = 0
+        self._blocked = ""
 
-    def connect(self, on_lost: Callable[[], None] | None = None) -> "Session":
+    @property
+    def blocked(self) -> str:
+        """Why no messages are taken, or an empty string."""
+        return self._blocked
+
+    def connect(self, listener: Listener | None = None) -> "Session":
         """Open a session on the running event loop.
 
         Args:
-            on_lost: Called when the hub ends the session (`wipe`), not when its owner does.
+            listener: Told what the hub does by itself.
         """
-        session = Session(self, asyncio.get_running_loop(), on_lost)
+        session = Session(self, asyncio.get_running_loop(), listener or Listener())
         self._sessions[session] = None
         return session
 
@@ -131,36 +150,42 @@ class Hub:
 
     def wipe(self) -> None:
         """End every session and lose everything, as a broker does whose disk is gone."""
-        sessions = list(self._sessions)
-        for session in sessions:
-            session.close()
+        sessions = self._end_sessions()
         self._default = Router(Exchange("", "direct"))
         self._exchanges = {"": self._default}
         self._queues = {}
         for session in sessions:
-            if session.on_lost is not None:
-                session.on_lost()
+            session.listener.lost()
+
+    def cut(self) -> None:
+        """End every session, as an administrator of a broker does, and lose nothing else."""
+        for session in self._end_sessions():
+            session.listener.lost()
+
+    def block(self, reason: str) -> None:
+        """Take no messages, as a broker does that runs out of memory.
+
+        Args:
+            reason: Why, or an empty string to take messages again.
+        """
+        if reason != self._blocked:
+            self._blocked = reason
+            for session in list(self._sessions):
+                session.listener.blocked(reason)
 
     def has_exchange(self, name: str) -> bool:
         """Return whether an exchange exists."""
         return name in self._exchanges
 
-    def check_exchange(self, name: str) -> None:
-        """Make sure that an exchange exists.
-
-        Raises:
-            ConfigurationError: It does not.
-        """
-        if name not in self._exchanges:
-            raise _missing("exchange", name, self._exchanges)
-
     def publish(self, publication: Publication) -> Settlement:
         """Put a message into every queue that it is routed to, or into none.
 
         Args:
-            publication: The message; its exchange exists.
+            publication: The message. Without its exchange, it is unroutable.
         """
-        router = self._exchanges[publication.exchange]
+        router = self._exchanges.get(publication.exchange)
+        if router is None:
+            return Settlement.UNROUTABLE
         queues = router.routes.get(publication.routing_key)
         if queues is None:
             queues = router.find(publication.routing_key)
@@ -180,13 +205,15 @@ class Hub:
         Raises:
             ConfigurationError: There is none.
         """
-        queue = self._queues.get(name)
-        if queue is None or queue.owner not in (None, session):
-            visible = [
-                name for name, queue in self._queues.items() if queue.owner in (None, session)
-            ]
+        if not self.can_see(name, session):
+            visible = [name for name in self._queues if self.can_see(name, session)]
             raise _missing("queue", name, visible)
-        return queue
+        return self._queues[name]
+
+    def can_see(self, name: str, session: "Session") -> bool:
+        """Return whether there is a queue of this name that *session* may consume."""
+        queue = self._queues.get(name)
+        return queue is not None and queue.owner in (None, session)
 
     def declare_exchange(self, exchange: Exchange) -> None:
         """Make sure that an exchange exists.
@@ -220,6 +247,8 @@ class Hub:
             self._default.bind(queue.name, found)
             if queue.exclusive:
                 session.exclusive.append(found)
+            for other in list(self._sessions):
+                other.listener.declared(queue.name)
         if found.owner not in (None, session):
             raise ConfigurationError(
                 f"queue {queue.name!r}", "it belongs to another connection, exclusively"
@@ -240,7 +269,8 @@ class Hub:
             raise ConfigurationError(
                 "the default exchange", "every queue is bound to it by its name, and only so"
             )
-        self.check_exchange(binding.exchange)
+        if binding.exchange not in self._exchanges:
+            raise _missing("exchange", binding.exchange, self._exchanges)
         queue = self.find_queue(binding.queue, session)
         self._exchanges[binding.exchange].bind(binding.routing_key, queue)
 
@@ -250,6 +280,12 @@ class Hub:
         for router in self._exchanges.values():
             router.unbind(queue)
         queue.clear()
+
+    def _end_sessions(self) -> list["Session"]:
+        sessions = list(self._sessions)
+        for session in sessions:
+            session.close()
+        return sessions
 
     def forget(self, session: "Session") -> None:
         """Count a session as open no longer."""
@@ -276,17 +312,17 @@ class Session:
     Args:
         hub: The hub.
         loop: The event loop that deliveries are made on.
-        on_lost: Called when the hub ends the session.
+        listener: Told what the hub does by itself.
     """
 
     def __init__(
         self,
         hub: Hub,
         loop: asyncio.AbstractEventLoop,
-        on_lost: Callable[[], None] | None,
+        listener: Listener,
     ) -> None:
         self.is_open = True
-        self.on_lost = on_lost
+        self.listener = listener
         self.exclusive: list[MemoryQueue] = []
         self._hub = hub
         self._loop = loop
@@ -312,14 +348,12 @@ class Session:
         """Return whether an exchange exists."""
         return self._hub.has_exchange(name)
 
-    def publish(self, publications: Sequence[Publication]) -> list[Settlement]:
-        """Publish each of *publications*.
+    def can_see(self, queue: str) -> bool:
+        """Return whether there is such a queue, and this session may consume it."""
+        return self._hub.can_see(queue, self)
 
-        Raises:
-            ConfigurationError: One of their exchanges does not exist. Nothing was published.
-        """
-        for publication in publications:
-            self._hub.check_exchange(publication.exchange)
+    def publish(self, publications: Sequence[Publication]) -> list[Settlement]:
+        """Publish each of *publications*."""
         return [self._hub.publish(publication) for publication in publications]
 
     def consume(self, queue: str, prefetch: int, receive: Callable[[Delivery], None]) -> Consumer:

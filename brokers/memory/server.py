@@ -36,7 +36,7 @@ from brokers.memory.frames import (
     Welcome,
     encode,
 )
-from brokers.memory.hub import Hub, Session
+from brokers.memory.hub import Hub, Listener, Session
 from brokers.memory.link import Link
 from brokers.memory.queues import Consumer
 from flow.errors import ConfigurationError, CorruptRecord, FlowError
@@ -68,7 +68,7 @@ def check_path(path: str) -> None:
         )
 
 
-class ServerConnection:
+class ServerConnection(Listener):
     """One client.
 
     Args:
@@ -146,7 +146,8 @@ class ServerConnection:
         if self.link is not None:
             self.link.close()
 
-    def _lost(self) -> None:
+    def lost(self) -> None:
+        """Let the client go: the hub has ended its session."""
         if self.link is not None:
             self.link.abort("the hub has ended the session")
 
@@ -156,7 +157,7 @@ class ServerConnection:
         if self._hello_timer is not None:
             self._hello_timer.cancel()
         if frame.version == VERSION:
-            self._session = self._hub.connect(self._lost)
+            self._session = self._hub.connect(self)
         self._send(Welcome())
         if frame.version != VERSION:
             self.close()

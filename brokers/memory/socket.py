@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from brokers.memory.broker import NOT_OPEN, Watchers
 from brokers.memory.frames import (
     VERSION,
     Answer,
@@ -33,7 +34,19 @@ from brokers.memory.frames import (
 from brokers.memory.link import Link
 from brokers.memory.server import SETTLEMENTS, check_path
 from flow.errors import BrokerUnavailable, ConfigurationError, CorruptRecord
-from flow.ports import Delivery, Envelope, Publication, Settlement, Subscription, Topology
+from flow.ports import (
+    BrokerEvent,
+    BrokerHealth,
+    Delivery,
+    Envelope,
+    Finding,
+    Level,
+    Publication,
+    Settlement,
+    Subscription,
+    Topology,
+    check_publication,
+)
 
 __all__ = ["SocketBroker"]
 
@@ -76,7 +89,7 @@ class SocketDelivery:
 
 
 class Conversation:
-    """One connection, from its hello to its end.
+    """One connection, from its hello to its end. `reason` says why it is not open.
 
     Args:
         url: Where the server is, for errors.
@@ -93,7 +106,7 @@ class Conversation:
         self._ended = asyncio.Event()
         self._is_welcome = False
         self._is_leaving = False
-        self._reason = "the connection is not open"
+        self.reason = NOT_OPEN
         self._questions: deque[_Question] = deque()
         self._watch: asyncio.TimerHandle | None = None
         self._receivers: dict[int, Callable[[Delivery], None]] = {}
@@ -129,7 +142,7 @@ class Conversation:
 
     def closed(self, reason: str) -> None:
         """Let everybody who waits know that there will be no answer."""
-        self._reason = reason
+        self.reason = reason
         if self._watch is not None:
             self._watch.cancel()
         while self._questions:
@@ -176,7 +189,6 @@ class Conversation:
 
         Raises:
             BrokerUnavailable: The outcome of some or all is unknown.
-            ConfigurationError: An exchange does not exist. Some may have been published.
         """
         frames = list(encode_publications(publications))
         codes: list[int] = []
@@ -241,7 +253,7 @@ class Conversation:
         """Close the connection at once."""
         self._is_leaving = True
         if self._link is not None and not self._ended.is_set():
-            self._link.abort("the connection is not open")
+            self._link.abort(NOT_OPEN)
 
     def settle(self, tag: int, verdict: Verdict) -> None:
         """Settle a delivery, soon."""
@@ -256,7 +268,7 @@ class Conversation:
     def _ask(self, data: bytes) -> asyncio.Future[Frame]:
         link = self._link
         if link is None or not self.is_open:
-            raise BrokerUnavailable(self._url, self._reason)
+            raise BrokerUnavailable(self._url, self.reason)
         # What was settled before the question is settled before it on the other side too.
         self._send_verdicts()
         answer: asyncio.Future[Frame] = self._loop.create_future()
@@ -336,11 +348,36 @@ class SocketBroker:
         self._deadline_s = deadline_s
         self._on_close = on_close
         self._conversation: Conversation | None = None
+        self._watchers = Watchers()
+        self._generation = 0
 
     @property
     def url(self) -> str:
         """Where the broker is."""
         return self._url
+
+    @property
+    def health(self) -> BrokerHealth:
+        """How the connection is at the moment."""
+        conversation = self._conversation
+        if conversation is None:
+            return BrokerHealth(is_connected=False, generation=self._generation, trouble=NOT_OPEN)
+        trouble = "" if conversation.is_open else conversation.reason
+        return BrokerHealth(conversation.is_open, self._generation, trouble=trouble)
+
+    def watch(self, notify: Callable[[BrokerEvent], None]) -> Callable[[], None]:
+        """Tell *notify* when the connection is lost, until what is returned is called."""
+        return self._watchers.add(notify)
+
+    async def examine(self) -> Sequence[Finding]:
+        """Return what a person should know about the broker.
+
+        Raises:
+            BrokerUnavailable: The connection is not open, or was lost.
+        """
+        await self.has_exchange("")
+        detail = f"in another process, version {VERSION} of the protocol"
+        return [Finding(Level.FINE, "broker", detail)]
 
     async def open(self) -> None:
         """Connect. Does nothing on a connection that is open.
@@ -352,7 +389,7 @@ class SocketBroker:
         if self._conversation is not None and self._conversation.is_open:
             return
         check_path(self._path)
-        conversation = Conversation(self._url, self._deadline_s, self._on_close)
+        conversation = Conversation(self._url, self._deadline_s, self._lost)
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._deadline_s):
@@ -368,6 +405,7 @@ class SocketBroker:
             conversation.drop()
             raise
         self._conversation = conversation
+        self._generation += 1
 
     async def close(self) -> None:
         """Disconnect. Unsettled deliveries go back to their queues. May be called twice."""
@@ -375,8 +413,12 @@ class SocketBroker:
         if conversation is not None:
             await conversation.leave()
 
-    async def declare(self, topology: Topology) -> None:
+    async def declare(self, topology: Topology, *, keep: bool = True) -> None:
         """Make sure that exchanges, queues and bindings exist.
+
+        Args:
+            topology: What has to exist.
+            keep: It makes no difference: a connection that is lost is not made again.
 
         Raises:
             BrokerUnavailable: The connection is not open, or was lost.
@@ -398,10 +440,13 @@ class SocketBroker:
 
         Raises:
             BrokerUnavailable: The connection is not open, or the outcome of some is unknown.
-            ConfigurationError: An exchange does not exist. Some may have been published.
+            InvalidInput: One of them is not within the limits. Nothing was published.
             TooLarge: One of them is larger than a frame may be. Nothing was published.
         """
-        return await self._open_conversation().publish(publications)
+        conversation = self._open_conversation()
+        for publication in publications:
+            check_publication(publication)
+        return await conversation.publish(publications)
 
     async def consume(
         self,
@@ -425,10 +470,15 @@ class SocketBroker:
         number = await conversation.consume(queue, prefetch, receive)
         return SocketSubscription(conversation, number)
 
+    def _lost(self) -> None:
+        if self._on_close is not None:
+            self._on_close()
+        self._watchers.tell(BrokerEvent.LOST)
+
     def _open_conversation(self) -> Conversation:
         conversation = self._conversation
         if conversation is None:
-            raise BrokerUnavailable(self._url, "the connection is not open")
+            raise BrokerUnavailable(self._url, NOT_OPEN)
         return conversation
 
 

@@ -17,9 +17,11 @@ from flow.errors import BrokerUnavailable, ConfigurationError
 from flow.ports import (
     Binding,
     Broker,
+    BrokerHealth,
     Delivery,
     Envelope,
     Exchange,
+    Level,
     Publication,
     Queue,
     Settlement,
@@ -362,6 +364,30 @@ async def nothing_works_unless_open(bench: Bench) -> None:
     await broker.close()
 
 
+async def health_follows_the_connection(bench: Bench) -> None:
+    """Health says whether the connection is up, and counts how often it was made."""
+    broker = bench.make()
+    assert (broker.health.is_connected, broker.health.generation) == (False, 0)
+    for generation in (1, 2):
+        await broker.open()
+        await broker.open()
+        assert broker.health == BrokerHealth(is_connected=True, generation=generation)
+        await broker.close()
+        assert (broker.health.is_connected, broker.health.generation) == (False, generation)
+        assert broker.health.trouble
+
+
+async def examining_finds_no_fault(bench: Bench) -> None:
+    """A broker that works is found to, by somebody who is connected."""
+    broker = await bench.open()
+    findings = await broker.examine()
+    assert findings
+    assert all(finding.level is not Level.PROBLEM for finding in findings)
+    await broker.close()
+    with pytest.raises(BrokerUnavailable):
+        await broker.examine()
+
+
 async def expect_unavailable(broker: Broker) -> None:
     """Expect every operation to say that the broker is away."""
     operations: tuple[Callable[[], Awaitable[object]], ...] = (
@@ -398,5 +424,7 @@ CASES: Final[tuple[Case, ...]] = (
     conflicting_declarations_are_refused,
     consuming_what_is_not_there_is_refused,
     nothing_works_unless_open,
+    health_follows_the_connection,
+    examining_finds_no_fault,
 )
-"""Every case, for a file of tests to run."""
+"""Every case, for a file of tests to run. `broker_losses` has more for those who can do more."""

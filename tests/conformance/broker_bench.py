@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from flow.ports import (
     Broker,
+    BrokerEvent,
     Delivery,
     Envelope,
     Exchange,
@@ -50,16 +52,56 @@ class Inbox:
         return (await self.take())[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What can be done to a server while it is used. What cannot be done is None.
+
+    Args:
+        cut: Ends every connection, from the server's side. Connections are made again.
+        block: Has the server take no messages, for a reason; or take them again for no reason.
+    """
+
+    cut: Callable[[], Awaitable[None]] | None = None
+    block: Callable[[str], Awaitable[None]] | None = None
+
+
+class Ear:
+    """Keeps what a watcher is told, for a test to take."""
+
+    def __init__(self) -> None:
+        self.heard: list[BrokerEvent] = []
+        self._arrived = asyncio.Event()
+
+    def __call__(self, event: BrokerEvent) -> None:
+        """Keep *event*."""
+        self.heard.append(event)
+        self._arrived.set()
+
+    async def hear(self, event: BrokerEvent, count: int = 1) -> None:
+        """Wait until *event* was told so many times."""
+        async with asyncio.timeout(DEADLINE_S):
+            while self.heard.count(event) < count:
+                self._arrived.clear()
+                await self._arrived.wait()
+
+
 class Bench:
     """Connections to one broker server, and names that nobody else uses.
 
     Args:
         make: Returns a connection that is not open yet.
         prefix: What names begin with; another one for each test if the server outlives it.
+        features: What can be done to the server.
     """
 
-    def __init__(self, make: Callable[[], Broker], prefix: str = "bench") -> None:
+    def __init__(
+        self,
+        make: Callable[[], Broker],
+        prefix: str = "bench",
+        features: Features | None = None,
+    ) -> None:
         self.make = make
+        self.features = features or Features()
         self._prefix = prefix
         self._names = 0
         self._brokers: list[Broker] = []
@@ -105,6 +147,16 @@ class Bench:
             await send(broker, queue, b"probe")
             (await inbox.take_one()).ack()
         await subscription.cancel()
+
+    async def cut(self, *brokers: Broker) -> None:
+        """End every connection, and wait until *brokers* have made theirs again."""
+        assert self.features.cut is not None
+        ears = [Ear() for _ in brokers]
+        for broker, ear in zip(brokers, ears, strict=True):
+            broker.watch(ear)
+        await self.features.cut()
+        for ear in ears:
+            await ear.hear(BrokerEvent.CONNECTED)
 
     async def close(self) -> None:
         """Close every connection."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 import pytest
 
-from flow.errors import ConfigurationError
-from flow.ports import Binding, Envelope, Publication, Settlement, Topology
+from flow.errors import InvalidInput, TooLarge
+from flow.ports import Binding, Envelope, Exchange, Publication, Settlement, Topology
+from flow.ports.limits import HEADERS_BYTES
 from tests.conformance.broker_bench import Bench, Inbox, message, send
 
 MEBIBYTE: Final = 1024 * 1024
@@ -136,13 +138,96 @@ async def settlements_keep_their_order(bench: Bench) -> None:
     assert list(await broker.publish([])) == []
 
 
-async def unknown_exchange_is_refused(bench: Bench) -> None:
-    """To publish to an exchange that does not exist is an error, which the connection survives."""
+async def missing_exchanges_are_unroutable(bench: Bench) -> None:
+    """A message for an exchange that does not exist is unroutable, and hurts no other message."""
     broker = await bench.open()
-    missing = bench.name("missing")
-    with pytest.raises(ConfigurationError, match=missing):
-        await broker.publish([Publication(missing, "key", message())])
-    await send(broker, await bench.queue(broker), b"1")
+    missing, queue = bench.name("missing"), await bench.queue(broker)
+    inbox = Inbox()
+    await broker.consume(queue, 10, inbox)
+    outcome = await broker.publish(
+        [
+            Publication("", queue, message(b"1")),
+            Publication(missing, "key", message(), mandatory=False),
+            Publication("", queue, message(b"2")),
+            Publication(missing, "key", message()),
+        ]
+    )
+    assert list(outcome) == [
+        Settlement.CONFIRMED,
+        Settlement.UNROUTABLE,
+        Settlement.CONFIRMED,
+        Settlement.UNROUTABLE,
+    ]
+    assert [delivery.envelope.body for delivery in await inbox.take(2)] == [b"1", b"2"]
+    await broker.declare(Topology((Exchange(missing, "fanout"),), (), (Binding(queue, missing),)))
+    assert list(await broker.publish([Publication(missing, "", message(b"3"))])) == [
+        Settlement.CONFIRMED
+    ]
+    assert (await inbox.take_one()).envelope.body == b"3"
+
+
+async def messages_with_one_id_are_settled_each(bench: Bench) -> None:
+    """Messages with the same id on their way at the same time do not swap their outcomes."""
+    broker = await bench.open()
+    queue, nowhere = await bench.queue(broker), bench.name("nowhere")
+    same = Envelope("test", b"1", "the-same-id", headers={"kept": "yes"})
+    routes = [nowhere, queue, nowhere, nowhere, queue]
+    outcome = await broker.publish([Publication("", route, same) for route in routes])
+    expected = {nowhere: Settlement.UNROUTABLE, queue: Settlement.CONFIRMED}
+    assert list(outcome) == [expected[route] for route in routes]
+    inbox = Inbox()
+    await broker.consume(queue, 10, inbox)
+    assert [delivery.envelope for delivery in await inbox.take(2)] == [same, same]
+
+
+async def what_is_beyond_the_limits_is_refused(bench: Bench) -> None:
+    """A message that AMQP cannot carry is refused before anything is sent, and costs nothing."""
+    broker = await bench.open()
+    queue = await bench.queue(broker)
+    inbox = Inbox()
+    await broker.consume(queue, 10, inbox)
+    longest, longer = "ü" * 127, "ü" * 128
+    good = Publication("", queue, message(b"good"))
+    wrong = [
+        Publication("", longer, message()),
+        Publication(longer, "key", message()),
+        *(
+            Publication("", queue, envelope)
+            for envelope in (
+                Envelope(longer, b""),
+                Envelope("t", b"", message_id=longer),
+                Envelope("t", b"", correlation_id=longer),
+                Envelope("t", b"", reply_to=longer),
+                Envelope("t", b"", content_type=longer),
+                Envelope("t", b"", headers={"n" * 129: ""}),
+                Envelope("t", b"", headers={"CC": queue}),
+                Envelope("t", b"", headers={"bcc": queue}),
+                Envelope("t", b"", headers={"lone": "\ud800"}),
+                Envelope("\udcff", b""),
+            )
+        ),
+    ]
+    for publication in wrong:
+        with pytest.raises(InvalidInput):
+            await broker.publish([good, publication])
+    with pytest.raises(TooLarge):
+        await broker.publish([good, Publication("", queue, heavy(HEADERS_BYTES + 1))])
+    fitting = [
+        Envelope(longest, b"", longest, longest, longest, {"n" * 128: longest}, longest),
+        heavy(HEADERS_BYTES - 1000),
+    ]
+    await broker.publish([Publication("", queue, envelope) for envelope in fitting])
+    taken = await inbox.take(2)
+    assert [replace(each.envelope, message_id="") for each in taken] == [
+        replace(envelope, message_id="") for envelope in fitting
+    ]
+    await bench.settled(broker)
+    assert len(inbox) == 0
+
+
+def heavy(size: int) -> Envelope:
+    """Return a message with so many bytes of headers, roughly."""
+    return Envelope("t", b"", headers={f"{number:04}": "v" * 986 for number in range(size // 990)})
 
 
 async def envelopes_arrive_unchanged(bench: Bench) -> None:
@@ -167,7 +252,15 @@ async def envelopes_arrive_unchanged(bench: Bench) -> None:
     await broker.consume(queue, 10, inbox)
     await broker.publish([Publication("", queue, envelope) for envelope in envelopes])
     taken = await inbox.take(len(envelopes))
-    assert [delivery.envelope for delivery in taken] == envelopes
+    # A broker may fill in an id that is missing.
+    ids = [
+        envelope.message_id or each.envelope.message_id
+        for envelope, each in zip(envelopes, taken, strict=True)
+    ]
+    assert [delivery.envelope for delivery in taken] == [
+        replace(envelope, message_id=number)
+        for envelope, number in zip(envelopes, ids, strict=True)
+    ]
 
 
 PUBLISHING: Final[tuple[Callable[[Bench], Awaitable[None]], ...]] = (
@@ -178,7 +271,9 @@ PUBLISHING: Final[tuple[Callable[[Bench], Awaitable[None]], ...]] = (
     a_queue_gets_one_copy,
     new_bindings_take_effect,
     settlements_keep_their_order,
-    unknown_exchange_is_refused,
+    missing_exchanges_are_unroutable,
+    messages_with_one_id_are_settled_each,
+    what_is_beyond_the_limits_is_refused,
     envelopes_arrive_unchanged,
 )
 """The cases of this file."""

@@ -9,7 +9,17 @@ import pytest
 from brokers.memory.broker import BREATH, MemoryBroker
 from brokers.memory.hub import Hub
 from flow.errors import BrokerUnavailable
-from flow.ports import Delivery, Envelope, Publication, Queue, Topology
+from flow.ports import (
+    BrokerEvent,
+    BrokerHealth,
+    Delivery,
+    Envelope,
+    Exchange,
+    Publication,
+    Queue,
+    Topology,
+)
+from tests.brokers.memory.waiting import turns
 
 MESSAGE = Publication("", "q", Envelope("t", b"x"))
 TOPOLOGY = Topology(queues=(Queue("q"),))
@@ -42,21 +52,70 @@ async def test_the_error_names_the_broker() -> None:
         await MemoryBroker(url="memory://here").publish([MESSAGE])
 
 
-async def test_a_lost_connection_is_told_and_can_be_opened_again() -> None:
-    """When the hub is wiped the owner is told, once, and may connect again."""
+async def test_a_lost_connection_is_told_and_can_be_opened_at_once() -> None:
+    """When the hub is wiped the owner is told, once, and need not wait for the next session."""
     hub, lost = Hub(), list[bool]()
     broker = MemoryBroker(hub, on_close=lambda: lost.append(True))
     await broker.open()
     await broker.declare(TOPOLOGY)
     hub.wipe()
-    assert lost == [True]
-    with pytest.raises(BrokerUnavailable):
+    assert (lost, broker.health.is_connected) == ([True], False)
+    with pytest.raises(BrokerUnavailable, match="ended the session"):
         await broker.publish([MESSAGE])
     await broker.open()
-    await broker.declare(TOPOLOGY)
+    assert broker.health == BrokerHealth(is_connected=True, generation=2)
     await broker.publish([MESSAGE])
+    await turns()
+    assert hub.stats().sessions == 1
     await broker.close()
     assert lost == [True]
+
+
+async def test_a_wiped_hub_is_filled_again() -> None:
+    """What was kept is declared and consumed again by the next turn, before watchers are told."""
+    hub, events, taken = Hub(), list[tuple[BrokerEvent, int]](), list[Delivery]()
+    broker, other = MemoryBroker(hub), MemoryBroker(hub)
+    await broker.open()
+    await other.open()
+    broker.watch(lambda event: events.append((event, len(hub.stats().queues))))
+    await broker.declare(TOPOLOGY)
+    await broker.declare(Topology((Exchange("incarnation", "direct"),)), keep=False)
+    await broker.consume("q", 10, taken.append)
+    hub.wipe()
+    await turns()
+    assert events == [(BrokerEvent.LOST, 0), (BrokerEvent.CONNECTED, 1)]
+    assert not await broker.has_exchange("incarnation")
+    await other.publish([MESSAGE])
+    await turns()
+    assert len(taken) == 1
+
+
+async def test_a_conflict_after_a_wipe_is_reported() -> None:
+    """If others were faster and declared it otherwise, that is reported and the rest goes on."""
+    hub, reports = Hub(), list[str]()
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: reports.append(context["message"]))
+    broker = MemoryBroker(hub)
+    await broker.open()
+    await broker.declare(Topology((Exchange("e", "direct"),)))
+    await broker.declare(TOPOLOGY)
+    hub.wipe()
+    hub.connect().declare(Topology((Exchange("e", "topic"),)))
+    await turns()
+    assert reports == ["what was declared before is refused now"]
+    assert hub.depth("q") == 0
+    assert broker.health.is_connected
+
+
+async def test_a_closed_connection_is_not_made_again() -> None:
+    """Whoever closes a connection that was just lost does not get another one."""
+    hub = Hub()
+    broker = MemoryBroker(hub)
+    await broker.open()
+    hub.cut()
+    await broker.close()
+    await turns()
+    assert (hub.stats().sessions, broker.health.is_connected) == (0, False)
 
 
 async def test_a_busy_publisher_lets_consumers_work() -> None:

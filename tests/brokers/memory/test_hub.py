@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from brokers.memory.hub import Hub, QueueStats, Session
+from brokers.memory.hub import Hub, Listener, QueueStats, Session
 from flow.errors import ConfigurationError
 from flow.ports import (
     Binding,
@@ -23,6 +23,25 @@ TWO = Topology(
     queues=(Queue("a", dead_letter="dead"), Queue("b"), Queue("grave")),
     bindings=(Binding("a", "all"), Binding("b", "all"), Binding("grave", "dead")),
 )
+
+
+class Ear(Listener):
+    """Notes what the hub does by itself."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def lost(self) -> None:
+        """Note it."""
+        self.heard.append("lost")
+
+    def blocked(self, reason: str) -> None:
+        """Note it."""
+        self.heard.append(f"blocked {reason}")
+
+    def declared(self, queue: str) -> None:
+        """Note it."""
+        self.heard.append(f"declared {queue}")
 
 
 def publish(session: Session, exchange: str, key: str, body: bytes = b"x") -> Settlement:
@@ -150,15 +169,38 @@ async def test_the_default_exchange_is_left_alone(topology: Topology) -> None:
     assert session.has_exchange("")
 
 
-async def test_an_unknown_exchange_refuses_the_whole_batch() -> None:
-    """If one exchange of a batch does not exist, nothing of the batch is published."""
-    hub = Hub()
+async def test_blocking_tells_every_session() -> None:
+    """Those who listen are told once when the hub takes no messages, and when it does again."""
+    hub, ear = Hub(), Ear()
+    hub.connect(ear)
+    hub.connect()
+    for reason in ("no memory", "no memory", "", ""):
+        hub.block(reason)
+    assert ear.heard == ["blocked no memory", "blocked "]
+    assert hub.blocked == ""
+
+
+async def test_new_queues_are_told_to_every_session() -> None:
+    """A queue is told to all when it is new, and not when it is declared again."""
+    hub, ear = Hub(), Ear()
+    hub.connect(ear)
     session = hub.connect()
-    session.declare(TWO)
-    envelope = Envelope("t", b"")
-    with pytest.raises(ConfigurationError, match="'missing'"):
-        session.publish([Publication("", "a", envelope), Publication("missing", "a", envelope)])
-    assert hub.depth("a") == 0
+    for _ in range(2):
+        session.declare(TWO)
+    assert ear.heard == ["declared a", "declared b", "declared grave"]
+
+
+async def test_cutting_loses_no_message() -> None:
+    """When all sessions are ended, what they had not settled is in its queue again."""
+    hub, ear, taken = Hub(), Ear(), list[Delivery]()
+    session = hub.connect(ear)
+    session.declare(Topology(queues=(Queue("kept"), Queue("mine", exclusive=True))))
+    publish(session, "", "kept")
+    session.consume("kept", 1, taken.append)
+    await turns()
+    hub.cut()
+    assert (len(taken), session.is_open, ear.heard[-1]) == (1, False, "lost")
+    assert [(queue.name, queue.ready) for queue in hub.stats().queues] == [("kept", 1)]
 
 
 async def test_pausing_holds_deliveries_back() -> None:
@@ -195,7 +237,12 @@ async def test_closing_twice_gives_back_once() -> None:
 async def test_a_wiped_hub_has_lost_everything() -> None:
     """Wiping ends every session, tells its owner, and leaves nothing but the default exchange."""
     hub, lost = Hub(), list[bool]()
-    session = hub.connect(lambda: lost.append(hub.has_exchange("all")))
+
+    class Witness(Listener):
+        def lost(self) -> None:
+            lost.append(hub.has_exchange("all"))
+
+    session = hub.connect(Witness())
     quiet = hub.connect()
     session.declare(TWO)
     publish(session, "all", "")

@@ -33,9 +33,9 @@ from brokers.memory.frames import (
 )
 from brokers.memory.hub import Hub, Session
 from brokers.memory.link import FrameBuffer
-from brokers.memory.server import PATH_BYTES, SocketServer, check_path
+from brokers.memory.server import PATH_BYTES, SETTLEMENTS, SocketServer, check_path
 from flow.errors import ConfigurationError
-from flow.ports import Envelope, Publication, Queue, Topology
+from flow.ports import Envelope, Publication, Queue, Settlement, Topology
 from tests.brokers.memory.waiting import DEADLINE_S, turns, until
 
 TOPOLOGY = Topology(queues=(Queue("q"),))
@@ -375,8 +375,7 @@ async def test_refusals_are_answers(bench: Bench) -> None:
     first, second, third, *others = await client.hear(5)
     assert isinstance(first, Refusal)
     assert first.what == "queue 'missing'"
-    assert isinstance(second, Refusal)
-    assert second.what == "exchange 'missing'"
+    assert second == Answer(bytes([SETTLEMENTS.index(Settlement.UNROUTABLE)]))
     assert [third, *others] == [Answer(b"\1"), Answer(), Answer(b"\0")]
 
 

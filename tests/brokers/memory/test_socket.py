@@ -33,7 +33,16 @@ from brokers.memory.link import Link
 from brokers.memory.server import SocketServer
 from brokers.memory.socket import SocketBroker
 from flow.errors import BrokerUnavailable, ConfigurationError, TooLarge
-from flow.ports import Delivery, Envelope, Publication, Queue, Settlement, Topology
+from flow.ports import (
+    BrokerEvent,
+    BrokerHealth,
+    Delivery,
+    Envelope,
+    Publication,
+    Queue,
+    Settlement,
+    Topology,
+)
 from tests.brokers.memory.waiting import DEADLINE_S, turns, until
 
 TOPOLOGY = Topology(queues=(Queue("q"),))
@@ -235,7 +244,8 @@ async def test_a_lost_connection_can_be_opened_again(path: Path) -> None:
     hub, lost, taken = Hub(), asyncio.Event(), list[Delivery]()
     server = SocketServer(hub, path, DEADLINE_S)
     await server.start()
-    broker = SocketBroker(path, deadline_s=DEADLINE_S, on_close=lost.set)
+    broker, told = SocketBroker(path, deadline_s=DEADLINE_S, on_close=lost.set), list[BrokerEvent]()
+    broker.watch(told.append)
     await broker.open()
     await broker.declare(TOPOLOGY)
     subscription = await broker.consume("q", 10, taken.append)
@@ -246,9 +256,13 @@ async def test_a_lost_connection_can_be_opened_again(path: Path) -> None:
         await lost.wait()
     with pytest.raises(BrokerUnavailable, match="closed the connection"):
         await broker.publish([publication()])
+    assert "closed the connection" in broker.health.trouble
     await subscription.cancel()
     await server.start()
     await broker.open()
+    # To connect again is the owner's business, and so is to know of it.
+    assert told == [BrokerEvent.LOST]
+    assert broker.health == BrokerHealth(is_connected=True, generation=2)
     taken[0].ack()
     await broker.consume("q", 10, taken.append)
     await until(lambda: len(taken) == 2)

@@ -1,0 +1,219 @@
+"""The frames as they come in, before the client library reads them.
+
+Theory of operation
+-------------------
+The library lets its user choose how bytes are transported. That is the place to see to two things
+that it does not see to:
+
+* It ends the connection when a message has properties that it cannot decode, such as an id that
+  is no UTF-8 text or a time after the year 9999. The message is then delivered again, so anybody
+  who can publish to a queue could keep all of its consumers away for ever. Here such a frame is
+  replaced by one that says so, and the message is for the consumer to reject.
+* It keeps to itself that the broker blocks the connection, and in some states also why the broker
+  closes it.
+* It goes on publishing on a channel that the broker has closed, if that was waiting to be sent,
+  and the broker then closes the whole connection. So whoever publishes is told before the library.
+
+Whole frames are read at a time; the library gets them in the pieces that it asks for.
+"""
+
+import asyncio
+import ssl
+import struct
+from typing import Any, Final, Protocol, cast
+
+import pamqp.frame
+from aiormq import TransportFactory
+from aiormq.exceptions import AMQPConnectionError
+from pamqp.commands import Basic
+from pamqp.header import ContentHeader
+from yarl import URL
+
+__all__ = ["MALFORMED", "FrameReader", "Listener", "Transport"]
+
+MALFORMED: Final = "flow-malformed"
+"""Header of a message whose properties could not be decoded: why."""
+FRAME_MAX: Final = 16 * 1024 * 1024
+"""Bytes of a frame that no broker sends. More is a sign of another protocol."""
+TLS_SHUTDOWN_S: Final = 2.0
+READ_BYTES: Final = 256 * 1024
+
+_HEAD: Final = struct.Struct(">BHI")
+_METHOD: Final = 1
+_HEADER: Final = 2
+_FRAME_END: Final = b"\xce"
+_CLOSE: Final = b"\x00\x0a\x00\x32"
+_CHANNEL_CLOSE: Final = b"\x00\x14\x00\x28"
+_BLOCKED: Final = b"\x00\x0a\x00\x3c"
+_UNBLOCKED: Final = b"\x00\x0a\x00\x3d"
+_DELIVER: Final = b"\x00\x3c\x00\x3c"
+_TEXT_BYTES: Final = 255
+
+
+class Listener(Protocol):
+    """Somebody who wants to know what the broker says about the connection."""
+
+    def note_blocked(self, reason: str | None) -> None:
+        """Take note that the broker takes no messages, or takes them again if it is None."""
+        ...
+
+    def note_closing(self, reason: str) -> None:
+        """Take note that the broker is about to close the connection."""
+        ...
+
+    def note_channel_closing(self, channel: int, reason: str) -> None:
+        """Take note that the broker has closed a channel, before the library does."""
+        ...
+
+
+class FrameReader:
+    """A stream of bytes that breaks off between frames only.
+
+    It has the methods of `asyncio.StreamReader` that the library uses.
+
+    Args:
+        reader: Where the bytes come from.
+        listener: Told what the broker says about the connection.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, listener: Listener) -> None:
+        self._reader = reader
+        self._listener = listener
+        self._frame = b""
+        self._at = 0
+
+    def at_eof(self) -> bool:
+        """Return whether everything was read and nothing will follow."""
+        return self._at >= len(self._frame) and self._reader.at_eof()
+
+    async def readexactly(self, count: int) -> bytes:
+        """Return the next *count* bytes, which never reach beyond a frame."""
+        if self._at >= len(self._frame):
+            self._frame = await self._read_frame()
+            self._at = 0
+        start = self._at
+        self._at += count
+        return self._frame[start : self._at]
+
+    async def read(self) -> bytes:
+        """Return what is left of a frame that the library has given up."""
+        start, self._at = self._at, len(self._frame)
+        return self._frame[start:]
+
+    async def _read_frame(self) -> bytes:
+        head = await self._reader.readexactly(_HEAD.size)
+        if head.startswith(b"AMQP"):
+            # The server wants another version of the protocol; the library says so.
+            return head
+        kind, channel, size = _HEAD.unpack(head)
+        if size > FRAME_MAX:
+            raise ConnectionError(f"the server sent a frame of {size} bytes")
+        payload = await self._reader.readexactly(size + 1)
+        if kind == _HEADER:
+            return _readable_header(head, payload, channel)
+        if kind == _METHOD:
+            if channel == 0:
+                self._note(payload)
+            elif payload.startswith(_CHANNEL_CLOSE):
+                self._listener.note_channel_closing(channel, _text_at(payload, 6))
+            elif payload.startswith(_DELIVER):
+                return _readable_deliver(head, payload, channel)
+        return head + payload
+
+    def _note(self, payload: bytes) -> None:
+        if payload.startswith(_BLOCKED):
+            self._listener.note_blocked(_text_at(payload, 4))
+        elif payload.startswith(_UNBLOCKED):
+            self._listener.note_blocked(None)
+        elif payload.startswith(_CLOSE):
+            self._listener.note_closing(_text_at(payload, 6))
+
+
+class Transport(TransportFactory):
+    """Opens the connection, for the library to talk through.
+
+    Args:
+        context: What it is secured with, or None.
+        listener: Told what the broker says about the connection.
+    """
+
+    def __init__(self, context: ssl.SSLContext | None, listener: Listener) -> None:
+        self._context = context
+        self._listener = listener
+
+    async def create(
+        self, url: URL, **kwargs: Any
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to the host of *url*.
+
+        Raises:
+            AMQPConnectionError: It cannot be reached, or is not who it should be; the cause says
+                why.
+        """
+        shutdown_s = TLS_SHUTDOWN_S if self._context else None
+        try:
+            reader, writer = await asyncio.open_connection(
+                url.host,
+                url.port,
+                ssl=self._context,
+                ssl_shutdown_timeout=shutdown_s,
+                limit=READ_BYTES,
+            )
+        except OSError as error:
+            raise AMQPConnectionError(*error.args) from error
+        frames = FrameReader(reader, self._listener)
+        return cast("asyncio.StreamReader", frames), writer
+
+
+def _readable_header(head: bytes, payload: bytes, channel: int) -> bytes:
+    """Return a frame with properties, or one in its place that can be decoded."""
+    frame = head + payload
+    reason = _trouble(frame)
+    if reason is None:
+        return frame
+    (size,) = struct.unpack_from(">Q", payload, 4)
+    properties = Basic.Properties(headers={MALFORMED: reason})
+    return pamqp.frame.marshal(ContentHeader(0, size, properties), channel)
+
+
+def _readable_deliver(head: bytes, payload: bytes, channel: int) -> bytes:
+    """Return the frame that announces a message, its exchange and its key as text."""
+    frame = head + payload
+    # Names are short and nearly always ASCII, and so are the bytes that say how long they are.
+    names_at = payload[4] + 14
+    if payload[names_at:-1].isascii() or _trouble(frame) is None:
+        return frame
+    tag = payload[5 : 5 + payload[4]]
+    exchange_at = names_at + 1
+    key_at = exchange_at + payload[names_at] + 1
+    names = [
+        tag,
+        payload[exchange_at : key_at - 1],
+        payload[key_at : key_at + payload[key_at - 1]],
+    ]
+    tag, exchange, key = (_short(name) for name in names)
+    numbers = payload[5 + payload[4] : names_at]
+    rebuilt = _DELIVER + tag + numbers + exchange + key
+    return _HEAD.pack(_METHOD, channel, len(rebuilt)) + rebuilt + _FRAME_END
+
+
+def _text_at(payload: bytes, start: int) -> str:
+    """Return the short string that begins at *start*."""
+    first = start + 1
+    return payload[first : first + payload[start]].decode(errors="replace")
+
+
+def _short(name: bytes) -> bytes:
+    """Return a name as a short string of UTF-8."""
+    text = name.decode(errors="replace").encode()[:_TEXT_BYTES]
+    text = text.decode(errors="ignore").encode()
+    return bytes([len(text)]) + text
+
+
+def _trouble(frame: bytes) -> str | None:
+    """Return why a frame cannot be decoded, or None if it can."""
+    try:
+        pamqp.frame.unmarshal(frame)
+    except Exception as error:  # noqa: BLE001 - the bytes are anybody's, and so are the errors
+        return f"its properties cannot be decoded ({type(error).__name__})"
+    return None

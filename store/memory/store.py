@@ -5,248 +5,32 @@ a process of its own. No method waits, so that on one event loop each of them is
 """
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
 
-from flow.errors import ConfigurationError, StoreUnavailable, UnknownExecution
+from flow.errors import StoreUnavailable, UnknownExecution
 from flow.ports import (
     Commit,
     CommitResult,
-    DefinitionRecord,
     Due,
     ExecutionQuery,
     ExecutionSummary,
     ExecutionWrite,
+    Finding,
     JournalRecord,
     Lease,
+    Level,
     Namespace,
     OutboxRow,
+    Pruned,
     Renewal,
     StoredExecution,
+    Tombstone,
 )
-
-_URL = "memory://"
-
-
-@dataclass(slots=True)
-class _Ownership:
-    owner: str = ""
-    epoch: int = 0
-    expires_ms: int = 0
+from store.memory.catalogue import CatalogueStore
+from store.memory.database import URL, MemoryDatabase, Row
 
 
-@dataclass(slots=True)
-class _Row:
-    """An execution; `number` grows with every insertion and orders equal times."""
-
-    number: int
-    summary: ExecutionSummary
-    records: list[JournalRecord]
-    snapshot: int = 1
-
-
-@dataclass(slots=True)
-class _Partition:
-    """The rows of a partition, and those of them that somebody asks for again and again."""
-
-    ownership: _Ownership = field(default_factory=_Ownership)
-    active: dict[str, _Row] = field(default_factory=dict[str, _Row])
-    waiting: dict[str, _Row] = field(default_factory=dict[str, _Row])
-    outbox: dict[int, OutboxRow] = field(default_factory=dict[int, OutboxRow])
-
-
-class MemoryDatabase:
-    """Data that several `MemoryStore` share, as processes share a database."""
-
-    def __init__(self) -> None:
-        self._namespace: Namespace | None = None
-        self._partitions: list[_Partition] = []
-        self._rows: dict[str, _Row] = {}
-        self._last_number = 0
-        self._definitions: dict[str, DefinitionRecord] = {}
-        self._current: dict[str, str] = {}
-        self._incarnation = ""
-
-    def settle(self, namespace: Namespace) -> Namespace:
-        """Create the namespace unless it exists.
-
-        Args:
-            namespace: The wish.
-
-        Returns:
-            The namespace as stored.
-
-        Raises:
-            ConfigurationError: The data belong to another namespace.
-        """
-        if self._namespace is None:
-            self._namespace = namespace
-            self._partitions = [_Partition() for _ in range(namespace.partitions)]
-        if self._namespace.name != namespace.name:
-            reason = f"it holds the namespace {self._namespace.name!r}, not {namespace.name!r}"
-            raise ConfigurationError(f"the store {_URL}", reason)
-        return self._namespace
-
-    def partition(self, number: int) -> _Partition:
-        """Return a partition.
-
-        Args:
-            number: Its number, from 0 on.
-
-        Raises:
-            ConfigurationError: The namespace has no such partition.
-        """
-        if 0 <= number < len(self._partitions):
-            return self._partitions[number]
-        reason = f"the namespace has partitions 0 to {len(self._partitions) - 1}"
-        raise ConfigurationError(f"partition {number}", reason)
-
-    def free_leases(self) -> None:
-        """Let all leases run out. Their epochs stay."""
-        for partition in self._partitions:
-            partition.ownership.expires_ms = 0
-
-    def row(self, execution: str) -> _Row | None:
-        """Return the row of an execution, or None.
-
-        Args:
-            execution: Its id.
-        """
-        return self._rows.get(execution)
-
-    def rows(self) -> Iterable[_Row]:
-        """Return the rows of all executions, in the order in which they were inserted."""
-        return self._rows.values()
-
-    def is_current(self, lease: Lease) -> bool:
-        """Return whether nobody has taken the partition since the lease was given.
-
-        Args:
-            lease: The lease.
-        """
-        ownership = self.partition(lease.partition).ownership
-        return (ownership.owner, ownership.epoch) == (lease.owner, lease.epoch)
-
-    def apply(self, commit: Commit, held: frozenset[int]) -> None:
-        """Do what a checked commit asks for, for the partitions *held*.
-
-        Args:
-            commit: What to write.
-            held: The partitions whose rows are written.
-
-        Raises:
-            StoreUnavailable: An outbox row has a number that is taken; nothing was written.
-        """
-        queued = [row for row in commit.outbox if row.partition in held]
-        self._check_numbers(queued)
-        for write in commit.writes:
-            if write.summary.partition in held:
-                self._write(write)
-        for row in queued:
-            self._partitions[row.partition].outbox[row.number] = row
-        for partition, number in commit.settled:
-            if partition in held:
-                self._partitions[partition].outbox.pop(number, None)
-        for execution, wake_ms in commit.wakes:
-            self._wake(execution, wake_ms, held)
-        doomed = [found for each in commit.deletes if (found := self.row(each))]
-        gone = {row.summary.id for row in doomed if row.summary.partition in held}
-        if gone:
-            self._delete(gone)
-
-    def save_definition(self, record: DefinitionRecord) -> None:
-        """Keep a definition, and make it the current one of its id.
-
-        Args:
-            record: The definition.
-        """
-        self._definitions.setdefault(record.hash, record)
-        self._current[record.id] = record.hash
-
-    def definitions(self, id: str, hash: str) -> list[DefinitionRecord]:
-        """Return the definition of *hash*; else the current one of *id*; else all current.
-
-        Args:
-            id: A workflow's id, or an empty string.
-            hash: The hash of a definition, or an empty string.
-        """
-        if hash:
-            return [self._definitions[hash]] if hash in self._definitions else []
-        ids = [id] if id else sorted(self._current)
-        return [
-            replace(self._definitions[self._current[each]], id=each)
-            for each in ids
-            if each in self._current
-        ]
-
-    def remove_definition(self, id: str) -> bool:
-        """Make *id* have no current definition, and return whether it had one.
-
-        Args:
-            id: A workflow's id.
-        """
-        return self._current.pop(id, None) is not None
-
-    def incarnate(self, expected: str, new: str) -> str:
-        """Replace the incarnation if it is *expected*; return the one that stands.
-
-        Args:
-            expected: The incarnation that the caller knows.
-            new: The one to put in its place.
-        """
-        if self._incarnation == expected:
-            self._incarnation = new
-        return self._incarnation
-
-    def _check_numbers(self, queued: Sequence[OutboxRow]) -> None:
-        taken: set[tuple[int, int]] = set()
-        for row in queued:
-            key = (row.partition, row.number)
-            if key in taken or row.number in self._partitions[row.partition].outbox:
-                reason = f"outbox row {row.number} of partition {row.partition} is already there"
-                raise StoreUnavailable(_URL, reason)
-            taken.add(key)
-
-    def _write(self, write: ExecutionWrite) -> None:
-        summary = write.summary
-        row = self._rows.get(summary.id)
-        if row is None:
-            self._last_number += 1
-            row = self._rows[summary.id] = _Row(self._last_number, summary, [])
-        row.summary = summary
-        row.records.append(JournalRecord(write.seq, write.record, write.is_snapshot))
-        if write.is_snapshot:
-            row.snapshot = write.seq
-        partition = self._partitions[summary.partition]
-        _keep(partition.active, row, wanted=summary.ended_ms is None)
-        _keep(partition.waiting, row, wanted=summary.wake_ms is not None)
-
-    def _wake(self, execution: str, wake_ms: int | None, held: frozenset[int]) -> None:
-        row = self._rows.get(execution)
-        if row and row.summary.partition in held:
-            row.summary = replace(row.summary, wake_ms=wake_ms)
-            waiting = self._partitions[row.summary.partition].waiting
-            _keep(waiting, row, wanted=wake_ms is not None)
-
-    def _delete(self, gone: set[str]) -> None:
-        touched = {self._rows.pop(each).summary.partition for each in gone}
-        for number in touched:
-            partition = self._partitions[number]
-            for each in gone:
-                partition.active.pop(each, None)
-                partition.waiting.pop(each, None)
-            kept = {key: row for key, row in partition.outbox.items() if row.execution not in gone}
-            partition.outbox = kept
-
-
-def _keep(rows: dict[str, _Row], row: _Row, *, wanted: bool) -> None:
-    if wanted:
-        rows[row.summary.id] = row
-    else:
-        rows.pop(row.summary.id, None)
-
-
-class MemoryStore:
+class MemoryStore(CatalogueStore):
     """A store in memory. It forgets everything with its database.
 
     Args:
@@ -262,7 +46,7 @@ class MemoryStore:
         self._now_ms = now_ms
         self._database = database or MemoryDatabase()
         self._is_open = False
-        self.url = _URL
+        self.url = URL
         self.exclusive = database is None
 
     async def open(self, namespace: Namespace) -> Namespace:
@@ -280,6 +64,12 @@ class MemoryStore:
         """Refuse further calls. The data stay in the database."""
         self._is_open = False
 
+    async def examine(self) -> Sequence[Finding]:
+        """Say that nothing outlives the process. See `flow.ports.Store`."""
+        self._opened.rows()
+        detail = "in memory: everything is lost when the process ends"
+        return [Finding(Level.WARNING, "durability", detail, "use sqlite:/// or postgresql://")]
+
     async def acquire(self, partition: int, owner: str, ttl_ms: int) -> Lease | None:
         """Take a partition that is free, run out or ours. See `flow.ports.Store`."""
         ownership = self._opened.partition(partition).ownership
@@ -289,16 +79,17 @@ class MemoryStore:
         ownership.owner = owner
         ownership.epoch += 1
         ownership.expires_ms = now_ms + ttl_ms
-        return Lease(partition, owner, ownership.epoch)
+        return Lease(partition, owner, ownership.epoch, ownership.incarnation)
 
-    async def renew(self, leases: Sequence[Lease], ttl_ms: int) -> Renewal:
-        """Extend the leases that still stand. See `flow.ports.Store`."""
+    async def renew(self, owner: str, leases: Sequence[Lease], ttl_ms: int) -> Renewal:
+        """Extend the leases that still stand, and the membership. See `flow.ports.Store`."""
         database = self._opened
         now_ms = self._now_ms()
         held = frozenset(lease.partition for lease in leases if database.is_current(lease))
         for partition in held:
             database.partition(partition).ownership.expires_ms = now_ms + ttl_ms
-        return Renewal(now_ms, held)
+        members = database.join(owner, now_ms, now_ms + ttl_ms)
+        return Renewal(now_ms, held, members, database.catalogue.revision)
 
     async def release(self, leases: Sequence[Lease]) -> None:
         """Give the leases back that still stand. See `flow.ports.Store`."""
@@ -306,6 +97,17 @@ class MemoryStore:
         for lease in leases:
             if database.is_current(lease):
                 database.partition(lease.partition).ownership.owner = ""
+
+    async def leave(self, owner: str) -> None:
+        """Be a member no more. See `flow.ports.Store`."""
+        self._opened.leave(owner)
+
+    async def note_incarnation(self, leases: Sequence[Lease], incarnation: str) -> None:
+        """Note the broker's incarnation for leases that stand. See `flow.ports.Store`."""
+        database = self._opened
+        for lease in leases:
+            if database.is_current(lease):
+                database.partition(lease.partition).ownership.incarnation = incarnation
 
     async def commit(self, commit: Commit) -> CommitResult:
         """Write everything, or nothing of a lost partition. See `flow.ports.Store`."""
@@ -317,11 +119,20 @@ class MemoryStore:
             database.apply(commit, held)
         return CommitResult(lost, conflicts)
 
-    async def load(self, executions: Sequence[str]) -> Mapping[str, StoredExecution]:
+    async def load(self, executions: Sequence[str]) -> Mapping[str, StoredExecution | Tombstone]:
         """Load executions from their last snapshots on. See `flow.ports.Store`."""
         database = self._opened
-        rows = [row for each in executions if (row := database.row(each))]
-        return {row.summary.id: _stored(row) for row in rows}
+        found: dict[str, StoredExecution | Tombstone] = {}
+        for each in executions:
+            if row := database.row(each):
+                found[each] = _stored(row)
+            elif tombstone := database.tombstone(each):
+                found[each] = tombstone
+        return found
+
+    async def prune(self, ended_before_ms: int, forget_before_ms: int, limit: int) -> Pruned:
+        """Make tombstones of old executions, and forget old ones. See `flow.ports.Store`."""
+        return self._opened.prune(ended_before_ms, forget_before_ms, limit)
 
     async def due(self, partition: int, before_ms: int, limit: int) -> Due:
         """Return what is due in a partition. See `flow.ports.Store`."""
@@ -367,37 +178,23 @@ class MemoryStore:
         row = self._opened.row(execution)
         return row.records[after : after + limit] if row else []
 
-    async def save_definition(self, record: DefinitionRecord) -> None:
-        """Keep a definition as the current one of its id. See `flow.ports.Store`."""
-        self._opened.save_definition(record)
-
-    async def definitions(self, id: str = "", hash: str = "") -> Sequence[DefinitionRecord]:
-        """Return definitions by hash, by id, or all current. See `flow.ports.Store`."""
-        return self._opened.definitions(id, hash)
-
-    async def remove_definition(self, id: str) -> bool:
-        """Make *id* have no current definition. See `flow.ports.Store`."""
-        return self._opened.remove_definition(id)
-
-    async def incarnate(self, expected: str, new: str) -> str:
-        """Compare and swap the broker's incarnation. See `flow.ports.Store`."""
-        return self._opened.incarnate(expected, new)
-
     @property
     def _opened(self) -> MemoryDatabase:
         if self._is_open:
             return self._database
-        raise StoreUnavailable(_URL, "it is not open")
+        raise StoreUnavailable(URL, "it is not open")
 
     def _partitions_of(self, commit: Commit) -> set[int]:
-        named = (*commit.deletes, *(execution for execution, _ in commit.wakes))
-        rows = (row for each in named if (row := self._database.row(each)))
+        database = self._database
+        rows = (row for each, _ in commit.wakes if (row := database.row(each)))
+        homes = (home for each in commit.deletes if (home := database.home(each)) is not None)
         return {
             *(lease.partition for lease in commit.leases),
             *(write.summary.partition for write in commit.writes),
             *(row.partition for row in commit.outbox),
             *(partition for partition, _ in commit.settled),
             *(row.summary.partition for row in rows),
+            *homes,
         }
 
 
@@ -412,18 +209,18 @@ def _conflicts(
             continue
         row = database.row(name)
         expected = len(row.records) + 1 if row else 1
-        if write.seq != expected or name in seen:
+        if write.seq != expected or name in seen or database.tombstone(name):
             conflicts.add(name)
         seen.add(name)
     return frozenset(conflicts)
 
 
-def _stored(row: _Row) -> StoredExecution:
+def _stored(row: Row) -> StoredExecution:
     records = tuple(record.record for record in row.records[row.snapshot - 1 :])
     return StoredExecution(row.summary, len(row.records), records)
 
 
-def _age(row: _Row) -> tuple[int, int]:
+def _age(row: Row) -> tuple[int, int]:
     return row.summary.created_ms, row.number
 
 
@@ -432,5 +229,6 @@ def _matches(summary: ExecutionSummary, query: ExecutionQuery) -> bool:
         (not query.statuses or summary.status in query.statuses)
         and (not query.workflow or summary.workflow == query.workflow)
         and (not query.incidents or bool(summary.incident))
+        and query.partition in {None, summary.partition}
         and query.labels.items() <= summary.labels.items()
     )

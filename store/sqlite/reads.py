@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from flow.errors import UnknownExecution
 from flow.ports import (
-    DefinitionRecord,
     Due,
     ExecutionQuery,
     ExecutionSummary,
     JournalRecord,
     OutboxRow,
     StoredExecution,
+    Tombstone,
 )
 from flow.status import Status
 from store.sqlite.schema import transaction
@@ -24,8 +24,10 @@ _LAST: Final = 2**63 - 1
 """The largest integer of SQLite: comes after every time and every number."""
 
 
-def load(connection: sqlite3.Connection, ids: Sequence[str]) -> Mapping[str, StoredExecution]:
-    """Load executions with their records from the last snapshot on.
+def load(
+    connection: sqlite3.Connection, ids: Sequence[str]
+) -> Mapping[str, StoredExecution | Tombstone]:
+    """Load executions with their records from the last snapshot on, or what is left of them.
 
     Args:
         connection: The reader's.
@@ -37,10 +39,14 @@ def load(connection: sqlite3.Connection, ids: Sequence[str]) -> Mapping[str, Sto
         rows = connection.execute(QUERIES["load_executions"], wanted).fetchall()
         for number, record in connection.execute(QUERIES["load_records"], wanted):
             records.setdefault(number, []).append(record)
-    return {
+        graves = connection.execute(QUERIES["load_tombstones"], wanted).fetchall()
+    found: dict[str, StoredExecution | Tombstone] = {
         row[0]: StoredExecution(_summary(row), seq, tuple(records.get(number, ())))
         for number, seq, *row in rows
     }
+    for name, workflow, status, ended_ms, fingerprint in graves:
+        found[name] = Tombstone(name, workflow, Status(status), ended_ms, fingerprint)
+    return found
 
 
 def due(connection: sqlite3.Connection, partition: int, before_ms: int, limit: int) -> Due:
@@ -124,23 +130,6 @@ def history(
     return [JournalRecord(seq, record, bool(is_snapshot)) for seq, record, is_snapshot in rows]
 
 
-def definitions(connection: sqlite3.Connection, id: str, hash: str) -> Sequence[DefinitionRecord]:
-    """Return the definition of *hash*; else the current one of *id*; else all current.
-
-    Args:
-        connection: The reader's.
-        id: A workflow's id, or an empty string.
-        hash: The hash of a definition, or an empty string.
-    """
-    if hash:
-        rows = connection.execute(QUERIES["definition_by_hash"], (hash,))
-    elif id:
-        rows = connection.execute(QUERIES["definition_by_id"], (id,))
-    else:
-        rows = connection.execute(QUERIES["definitions"])
-    return [DefinitionRecord(*row) for row in rows]
-
-
 def _page_mark(connection: sqlite3.Connection, before: str) -> tuple[int, int]:
     if not before:
         return _LAST, _LAST
@@ -158,6 +147,7 @@ def _selections(
     parameters: dict[str, Any] = {
         "workflow": query.workflow,
         "incidents": query.incidents,
+        "partition": query.partition,
         "statuses": json.dumps(statuses),
         "before_ms": before[0],
         "before_number": before[1],
@@ -182,7 +172,7 @@ def _first(rows: Iterable[Sequence[Any]], limit: int) -> Iterator[Sequence[Any]]
 
 
 def _summary(row: Sequence[Any]) -> ExecutionSummary:
-    name, partition, workflow, definition, status, *times, incident, labels = row
+    name, partition, workflow, definition, status, *times, incident, labels, fingerprint = row
     created_ms, updated_ms, ended_ms, wake_ms = times
     return ExecutionSummary(
         id=name,
@@ -196,4 +186,5 @@ def _summary(row: Sequence[Any]) -> ExecutionSummary:
         wake_ms=wake_ms,
         incident=incident,
         labels=json.loads(labels) if labels != "{}" else {},
+        fingerprint=fingerprint,
     )

@@ -108,7 +108,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
 
 
 def settle_namespace(connection: sqlite3.Connection, path: Path, wish: Namespace) -> Namespace:
-    """Create the namespace unless there is one, and free all leases.
+    """Create the namespace unless there is one, and free all leases and members.
 
     Who holds the file's lock is the only process. Whoever had a lease is gone, and waiting for the
     lease to run out would serve nobody. The epochs stay.
@@ -130,6 +130,7 @@ def settle_namespace(connection: sqlite3.Connection, path: Path, wish: Namespace
             numbers = ((number,) for number in range(wish.partitions))
             connection.executemany(QUERIES["insert_partition"], numbers)
         connection.execute(QUERIES["delete_leases"])
+        connection.execute(QUERIES["delete_members"])
         return read_namespace(connection, path, wish)
 
 

@@ -15,23 +15,26 @@ from flow.errors import ConfigurationError, StoreUnavailable
 from flow.ports import (
     Commit,
     CommitResult,
-    DefinitionRecord,
     Due,
     ExecutionQuery,
     ExecutionSummary,
+    Finding,
     JournalRecord,
     Lease,
     Namespace,
     OutboxRow,
+    Pruned,
     Renewal,
     StoredExecution,
+    Tombstone,
 )
-from store.sqlite import reads, schema, writes
+from store.sqlite import examination, leases as ownership, reads, schema, writes
+from store.sqlite.catalogue import CatalogueStore
 from store.sqlite.lock import FileLock
 from store.sqlite.writer import ConnectionThread
 
 
-class SqliteStore:
+class SqliteStore(CatalogueStore):
     """A store in one SQLite file, which belongs to one process while it is open.
 
     Args:
@@ -101,25 +104,47 @@ class SqliteStore:
             # Another task may wait for the same: cancelling one of them is not for both.
             await asyncio.shield(future)
 
+    async def examine(self) -> Sequence[Finding]:
+        """Look at the version, the durability and the file. See `flow.ports.Store`."""
+        found = [
+            *await self._read.run(examination.look_at_file, self._path),
+            examination.look_at_permissions(self._path),
+        ]
+        if not self._read_only:
+            found.append(await self._write.run(examination.look_at_durability))
+        return found
+
     async def acquire(self, partition: int, owner: str, ttl_ms: int) -> Lease | None:
         """Take a partition that is free, run out or ours. See `flow.ports.Store`."""
-        return await self._write.run(writes.acquire, partition, owner, self._now_ms(), ttl_ms)
+        return await self._write.run(ownership.acquire, partition, owner, self._now_ms(), ttl_ms)
 
-    async def renew(self, leases: Sequence[Lease], ttl_ms: int) -> Renewal:
-        """Extend the leases that still stand. See `flow.ports.Store`."""
-        return await self._write.run(writes.renew, leases, self._now_ms(), ttl_ms)
+    async def renew(self, owner: str, leases: Sequence[Lease], ttl_ms: int) -> Renewal:
+        """Extend the leases that still stand, and the membership. See `flow.ports.Store`."""
+        return await self._write.run(ownership.renew, owner, leases, self._now_ms(), ttl_ms)
 
     async def release(self, leases: Sequence[Lease]) -> None:
         """Give the leases back that still stand. See `flow.ports.Store`."""
-        await self._write.run(writes.release, leases)
+        await self._write.run(ownership.release, leases)
+
+    async def leave(self, owner: str) -> None:
+        """Be a member no more. See `flow.ports.Store`."""
+        await self._write.run(ownership.leave, owner)
+
+    async def note_incarnation(self, leases: Sequence[Lease], incarnation: str) -> None:
+        """Note the broker's incarnation for leases that stand. See `flow.ports.Store`."""
+        await self._write.run(ownership.note_incarnation, leases, incarnation)
 
     async def commit(self, commit: Commit) -> CommitResult:
         """Write everything, or nothing of a lost partition. See `flow.ports.Store`."""
         return await self._write.run(writes.commit, commit)
 
-    async def load(self, executions: Sequence[str]) -> Mapping[str, StoredExecution]:
+    async def load(self, executions: Sequence[str]) -> Mapping[str, StoredExecution | Tombstone]:
         """Load executions from their last snapshots on. See `flow.ports.Store`."""
         return await self._read.run(reads.load, executions)
+
+    async def prune(self, ended_before_ms: int, forget_before_ms: int, limit: int) -> Pruned:
+        """Make tombstones of old executions, and forget old ones. See `flow.ports.Store`."""
+        return await self._write.run(writes.prune, ended_before_ms, forget_before_ms, limit)
 
     async def due(self, partition: int, before_ms: int, limit: int) -> Due:
         """Return what is due in a partition. See `flow.ports.Store`."""
@@ -147,22 +172,6 @@ class SqliteStore:
     async def history(self, execution: str, after: int, limit: int) -> Sequence[JournalRecord]:
         """Return journal records above a number. See `flow.ports.Store`."""
         return await self._read.run(reads.history, execution, after, limit)
-
-    async def save_definition(self, record: DefinitionRecord) -> None:
-        """Keep a definition as the current one of its id. See `flow.ports.Store`."""
-        await self._write.run(writes.save_definition, record)
-
-    async def definitions(self, id: str = "", hash: str = "") -> Sequence[DefinitionRecord]:
-        """Return definitions by hash, by id, or all current. See `flow.ports.Store`."""
-        return await self._read.run(reads.definitions, id, hash)
-
-    async def remove_definition(self, id: str) -> bool:
-        """Make *id* have no current definition. See `flow.ports.Store`."""
-        return await self._write.run(writes.remove_definition, id)
-
-    async def incarnate(self, expected: str, new: str) -> str:
-        """Compare and swap the broker's incarnation. See `flow.ports.Store`."""
-        return await self._write.run(writes.incarnate, expected, new)
 
     @property
     def _write(self) -> ConnectionThread:

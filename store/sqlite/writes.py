@@ -6,21 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flow.errors import ConfigurationError
-from flow.ports import (
-    Commit,
-    CommitResult,
-    DefinitionRecord,
-    ExecutionWrite,
-    Lease,
-    Renewal,
-)
+from flow.ports import Commit, CommitResult, ExecutionWrite, Pruned
+from store.sqlite import leases
 from store.sqlite.schema import transaction
 from store.sqlite.statements import QUERIES
 
 _Row = tuple[Any, ...]
-
-_INCARNATION = "incarnation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,66 +48,6 @@ class _Batch:
 _PARTITION, _CREATED_MS, _LABELS = 0, 4, 7
 
 
-def acquire(
-    connection: sqlite3.Connection, partition: int, owner: str, now_ms: int, ttl_ms: int
-) -> Lease | None:
-    """Take a partition that is free, has run out, or has the same owner already.
-
-    Args:
-        connection: The writer's.
-        partition: The partition.
-        owner: Who wants it.
-        now_ms: The time.
-        ttl_ms: How long the lease lasts.
-
-    Returns:
-        The lease with a new epoch, or None while somebody else holds it.
-
-    Raises:
-        ConfigurationError: The namespace has no such partition.
-    """
-    with transaction(connection, "begin_write"):
-        row = connection.execute(QUERIES["read_ownership"], (partition,)).fetchone()
-        if row is None:
-            raise ConfigurationError(f"partition {partition}", "the namespace does not have it")
-        holder, epoch, expires_ms = row
-        if holder not in {"", owner} and expires_ms > now_ms:
-            return None
-        connection.execute(QUERIES["write_owner"], (owner, epoch + 1, partition))
-        connection.execute(QUERIES["write_lease"], (partition, now_ms + ttl_ms))
-    return Lease(partition, owner, epoch + 1)
-
-
-def renew(
-    connection: sqlite3.Connection, leases: Sequence[Lease], now_ms: int, ttl_ms: int
-) -> Renewal:
-    """Extend the leases that still stand.
-
-    Args:
-        connection: The writer's.
-        leases: The leases.
-        now_ms: The time.
-        ttl_ms: How long they last from now on.
-    """
-    with transaction(connection, "begin_write"):
-        held = _held(connection, leases)
-        rows = [(partition, now_ms + ttl_ms) for partition in held]
-        connection.executemany(QUERIES["write_lease"], rows)
-    return Renewal(now_ms, held)
-
-
-def release(connection: sqlite3.Connection, leases: Sequence[Lease]) -> None:
-    """Give the leases back that still stand. What was written under them cannot be any more.
-
-    Args:
-        connection: The writer's.
-        leases: The leases.
-    """
-    with transaction(connection, "begin_write"):
-        keys = [(lease.partition, lease.owner, lease.epoch) for lease in leases]
-        connection.executemany(QUERIES["release_partition"], keys)
-
-
 def commit(connection: sqlite3.Connection, commit: Commit) -> CommitResult:
     """Write everything but the rows of lost partitions, or nothing if there are conflicts.
 
@@ -125,14 +56,14 @@ def commit(connection: sqlite3.Connection, commit: Commit) -> CommitResult:
         commit: What to write.
     """
     with transaction(connection, "begin_write"):
-        held = _held(connection, commit.leases)
-        named = _known(connection, (*commit.deletes, *(each for each, _ in commit.wakes)))
-        lost = frozenset(_partitions(commit, named.values()) - held)
+        held = leases.held(connection, commit.leases)
+        homes = _homes(connection, commit)
+        lost = frozenset(_partitions(commit, homes.values()) - held)
         if lost:
-            strange = {each for each, known in named.items() if known.partition not in held}
+            strange = {each for each, partition in homes.items() if partition not in held}
             commit = _without(commit, held, strange)
         known = _known(connection, [write.summary.id for write in commit.writes])
-        conflicts = _conflicts(commit.writes, known)
+        conflicts = _conflicts(commit.writes, known) | _buried(connection, commit.writes, known)
         if conflicts:
             return CommitResult(lost, conflicts)
         _write(connection, commit.writes, known)
@@ -144,66 +75,53 @@ def commit(connection: sqlite3.Connection, commit: Commit) -> CommitResult:
         wakes = [(wake_ms, each) for each, wake_ms in commit.wakes]
         connection.executemany(QUERIES["wake_execution"], wakes)
         if commit.deletes:
+            connection.execute(QUERIES["delete_graves"], (json.dumps(commit.deletes),))
             _delete(connection, commit.deletes)
     return CommitResult(lost)
 
 
-def save_definition(connection: sqlite3.Connection, record: DefinitionRecord) -> None:
-    """Keep a definition, and make it the current one of its id.
+def prune(
+    connection: sqlite3.Connection, ended_before_ms: int, forget_before_ms: int, limit: int
+) -> Pruned:
+    """Forget old tombstones, and make tombstones of old executions.
 
     Args:
         connection: The writer's.
-        record: The definition.
-    """
-    row = (record.hash, record.id, record.version, record.body, record.saved_ms)
-    with transaction(connection, "begin_write"):
-        connection.execute(QUERIES["save_definition"], row)
-        connection.execute(QUERIES["point_definition"], (record.id, record.hash))
-
-
-def remove_definition(connection: sqlite3.Connection, id: str) -> bool:
-    """Make *id* have no current definition, and return whether it had one.
-
-    Args:
-        connection: The writer's.
-        id: A workflow's id.
-    """
-    return connection.execute(QUERIES["unpoint_definition"], (id,)).rowcount > 0
-
-
-def incarnate(connection: sqlite3.Connection, expected: str, new: str) -> str:
-    """Replace the broker's incarnation if it is *expected*; return the one that stands.
-
-    Args:
-        connection: The writer's.
-        expected: The one that the caller knows; an empty string at the very beginning.
-        new: The one to put in its place.
+        ended_before_ms: Executions that ended before this time become tombstones.
+        forget_before_ms: Tombstones of executions that ended before this time are forgotten.
+        limit: How many of each at most.
     """
     with transaction(connection, "begin_write"):
-        row = connection.execute(QUERIES["read_meta"], (_INCARNATION,)).fetchone()
-        stands: str = row[0] if row else ""
-        if stands == expected:
-            connection.execute(QUERIES["write_meta"], (_INCARNATION, new))
-            stands = new
-    return stands
+        forgotten = connection.execute(QUERIES["forget_tombstones"], (forget_before_ms, limit))
+        rows = connection.execute(QUERIES["ended"], (ended_before_ms, limit)).fetchall()
+        ended = [row[0] for row in rows]
+        if ended:
+            connection.execute(QUERIES["bury"], (json.dumps(ended),))
+            _delete(connection, ended)
+        left = [
+            connection.execute(QUERIES["has_old_tombstone"], (forget_before_ms,)).fetchone()[0],
+            connection.execute(QUERIES["has_ended"], (ended_before_ms,)).fetchone()[0],
+        ]
+    return Pruned(len(ended), forgotten.rowcount, any(left))
 
 
-def _held(connection: sqlite3.Connection, leases: Sequence[Lease]) -> frozenset[int]:
-    current = set(connection.execute(QUERIES["read_fence"]))
-    return frozenset(
-        lease.partition
-        for lease in leases
-        if (lease.partition, lease.owner, lease.epoch) in current
-    )
+def _homes(connection: sqlite3.Connection, commit: Commit) -> Mapping[str, int]:
+    """Return the partitions of the executions that a commit only names."""
+    named = (*commit.deletes, *(each for each, _ in commit.wakes))
+    homes = {each: known.partition for each, known in _known(connection, named).items()}
+    if commit.deletes:
+        graves = connection.execute(QUERIES["read_graves"], (json.dumps(commit.deletes),))
+        homes.update(graves.fetchall())
+    return homes
 
 
-def _partitions(commit: Commit, named: Iterable[_Known]) -> set[int]:
+def _partitions(commit: Commit, homes: Iterable[int]) -> set[int]:
     """Return the partitions that a commit touches, whether it has a lease for them or not."""
     touched = {lease.partition for lease in commit.leases}
     touched.update(write.summary.partition for write in commit.writes)
     touched.update(row.partition for row in commit.outbox)
     touched.update(partition for partition, _ in commit.settled)
-    touched.update(known.partition for known in named)
+    touched.update(homes)
     return touched
 
 
@@ -240,6 +158,17 @@ def _conflicts(writes: Sequence[ExecutionWrite], known: Mapping[str, _Known]) ->
             conflicts.add(name)
         seen.add(name)
     return frozenset(conflicts)
+
+
+def _buried(
+    connection: sqlite3.Connection, writes: Sequence[ExecutionWrite], known: Mapping[str, _Known]
+) -> frozenset[str]:
+    """Return the executions that were pruned, and cannot begin once more."""
+    new = [write.summary.id for write in writes if write.summary.id not in known]
+    if not new:
+        return frozenset()
+    rows = connection.execute(QUERIES["read_graves"], (json.dumps(new),))
+    return frozenset(row[0] for row in rows)
 
 
 def _write(
@@ -307,6 +236,7 @@ def _facts(write: ExecutionWrite) -> _Row:
         summary.ended_ms,
         summary.incident,
         json.dumps(dict(summary.labels)) if summary.labels else "{}",
+        summary.fingerprint,
     )
 
 

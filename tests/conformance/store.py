@@ -22,6 +22,7 @@ from flow.ports import (
     Namespace,
     OutboxRow,
     Store,
+    StoredExecution,
 )
 from flow.status import Status
 
@@ -82,6 +83,13 @@ async def ids_of(store: Store, *ids: str) -> set[str]:
     return set(await store.load(ids))
 
 
+async def load_one(store: Store, id: str) -> StoredExecution:
+    """Load an execution that has to be there."""
+    loaded = (await store.load([id]))[id]
+    assert isinstance(loaded, StoredExecution)
+    return loaded
+
+
 class NamespaceSuite:
     """Opening, closing, and what stays."""
 
@@ -98,16 +106,6 @@ class NamespaceSuite:
         assert await again.open(replace(NAMESPACE, partitions=9)) == NAMESPACE
         with pytest.raises(ConfigurationError):
             await again.acquire(NAMESPACE.partitions, "one", TTL_MS)
-        await again.close()
-
-    async def test_other_name_is_refused(self, harness: StoreHarness, store: Store) -> None:
-        """The data of one namespace are not opened as another."""
-        await store.close()
-        stranger = harness.new()
-        with pytest.raises(ConfigurationError, match=r"'suite'.*'other'"):
-            await stranger.open(Namespace("other", 4))
-        again = harness.new()
-        assert await again.open(NAMESPACE) == NAMESPACE
         await again.close()
 
     async def test_closed_store_refuses(self, harness: StoreHarness) -> None:
@@ -135,7 +133,7 @@ class NamespaceSuite:
 
         again = harness.new()
         await again.open(NAMESPACE)
-        loaded = (await again.load(["a"]))["a"]
+        loaded = await load_one(again, "a")
         assert (loaded.summary, loaded.seq, loaded.records) == (labelled, 1, (b"one",))
         assert await again.outbox(0, 0, 10) == [waiting(1)]
         assert await again.definitions() == [record]
@@ -143,6 +141,36 @@ class NamespaceSuite:
         assert await again.commit(Commit(leases, (write(labelled, 2),))) == NOTHING_LEFT_OUT
         assert [lease.epoch for lease in await take(again, 0)] == [leases[0].epoch + 1]
         await again.close()
+
+
+class OneNamespaceSuite:
+    """A store whose data belong to one namespace."""
+
+    async def test_other_name_is_refused(self, harness: StoreHarness, store: Store) -> None:
+        """The data of one namespace are not opened as another."""
+        await store.close()
+        stranger = harness.new()
+        with pytest.raises(ConfigurationError, match=r"'suite'.*'other'"):
+            await stranger.open(Namespace("other", 4))
+        again = harness.new()
+        assert await again.open(NAMESPACE) == NAMESPACE
+        await again.close()
+
+
+class ManyNamespacesSuite:
+    """A store that holds any number of namespaces."""
+
+    @pytest.mark.parametrize("name", ["other", "Suite", "suite.", "public", "x" * 200])
+    async def test_other_name_is_apart(
+        self, harness: StoreHarness, store: Store, name: str
+    ) -> None:
+        """Another namespace has data of its own, whatever the two are called."""
+        await put(store, await take(store, 0), write(row("a")))
+        stranger = harness.new()
+        assert await stranger.open(Namespace(name, 2)) == Namespace(name, 2)
+        assert await ids_of(stranger, "a") == set()
+        await put(stranger, await take(stranger, 0, owner="two"), write(row("a")))
+        await stranger.close()
 
 
 class LeaseSuite:
@@ -175,7 +203,7 @@ class LeaseSuite:
         """A renewed lease lasts for its time from the renewal on."""
         leases = await take(store, 0, 1)
         await harness.elapse(TTL_MS - 1_000)
-        renewal = await store.renew(leases[:1], TTL_MS)
+        renewal = await store.renew("one", leases[:1], TTL_MS)
         assert renewal.held == {0}
         await harness.elapse(TTL_MS - 1_000)
         assert await store.acquire(0, "two", TTL_MS) is None
@@ -186,29 +214,29 @@ class LeaseSuite:
         leases = await take(store, 0, 1)
         await harness.elapse(TTL_MS)
         (taken,) = await take(store, 1, owner="two")
-        assert (await store.renew(leases, TTL_MS)).held == {0}
+        assert (await store.renew("one", leases, TTL_MS)).held == {0}
         assert await store.acquire(0, "two", TTL_MS) is None
-        assert (await store.renew([taken], TTL_MS)).held == {1}
+        assert (await store.renew("two", [taken], TTL_MS)).held == {1}
 
     async def test_renewal_tells_the_time(self, harness: StoreHarness, store: Store) -> None:
         """A renewal answers with the clock that leases run out by, which does not go back."""
         leases = await take(store, 0)
-        first = await store.renew(leases, TTL_MS)
-        second = await store.renew(leases, TTL_MS)
+        first = await store.renew("one", leases, TTL_MS)
+        second = await store.renew("one", leases, TTL_MS)
         assert 0 < first.now_ms <= second.now_ms
 
     async def test_stale_epoch_is_not_renewed(self, store: Store) -> None:
         """An owner cannot renew with an epoch that it has replaced itself."""
         old = await take(store, 0)
         await take(store, 0)
-        assert (await store.renew(old, TTL_MS)).held == frozenset()
+        assert (await store.renew("one", old, TTL_MS)).held == frozenset()
 
     async def test_release_frees_at_once(self, store: Store) -> None:
         """A released partition can be taken without waiting, and not be written to any more."""
         old = await take(store, 0)
         await store.release(old)
         assert (await store.commit(Commit(old, (write(row("a")),)))).lost == {0}
-        assert (await store.renew(old, TTL_MS)).held == frozenset()
+        assert (await store.renew("one", old, TTL_MS)).held == frozenset()
         (new,) = await take(store, 0, owner="two")
         assert new.epoch == old[0].epoch + 1
 
@@ -271,7 +299,7 @@ class FenceSuite:
         zombie = Commit(old, (write(row("b")),), (waiting(2),), ((0, 1),), ("a",), (("a", 5),))
         assert await store.commit(zombie) == CommitResult(lost=frozenset({0}))
         assert await ids_of(store, "a", "b") == {"a"}
-        assert (await store.load(["a"]))["a"].summary == row("a")
+        assert (await load_one(store, "a")).summary == row("a")
         assert await store.outbox(0, 0, 10) == [waiting(1)]
 
     async def test_stale_owner_is_fenced(self, store: Store) -> None:
@@ -319,7 +347,7 @@ class FenceSuite:
         leases = await take(store, 0)
         await harness.elapse(TTL_MS * 2)
         await put(store, leases, write(row("a")))
-        assert (await store.renew(leases, TTL_MS)).held == {0}
+        assert (await store.renew("one", leases, TTL_MS)).held == {0}
 
 
 class CommitSuite:
@@ -341,9 +369,9 @@ class CommitSuite:
             labels={"team": "blue"},
         )
         await put(store, leases, write(first, 1, b"one"))
-        assert (await store.load(["a"]))["a"].summary == first
+        assert (await load_one(store, "a")).summary == first
         await put(store, leases, write(last, 2, b"two"))
-        loaded = (await store.load(["a"]))["a"]
+        loaded = await load_one(store, "a")
         assert (loaded.summary, loaded.seq, loaded.records) == (last, 2, (b"one", b"two"))
 
     @pytest.mark.parametrize("seq", [1, 2, 4])
@@ -356,8 +384,8 @@ class CommitSuite:
         bad = Commit(leases, (write(row("b", 1)), wrong), (waiting(1),), (), ("a",))
         assert await store.commit(bad) == CommitResult(conflicts=frozenset({"a"}))
         assert (await store.load(["a", "b"])).keys() == {"a"}
-        assert (await store.load(["a"]))["a"].seq == 2
-        assert (await store.load(["a"]))["a"].summary == row("a")
+        assert (await load_one(store, "a")).seq == 2
+        assert (await load_one(store, "a")).summary == row("a")
         assert await store.outbox(0, 0, 10) == []
 
     async def test_all_conflicts_are_named(self, store: Store) -> None:
@@ -367,7 +395,7 @@ class CommitSuite:
         writes = (write(row("a")), write(row("b"), 2), write(row("c"), 3), write(row("new"), 2))
         result = await store.commit(Commit(leases, writes))
         assert result.conflicts == {"a", "c", "new"}
-        assert (await store.load(["b"]))["b"].seq == 1
+        assert (await load_one(store, "b")).seq == 1
 
     async def test_one_write_for_each(self, store: Store) -> None:
         """Two writes for one execution in one commit are a conflict."""
@@ -417,7 +445,7 @@ class CommitSuite:
         assert await store.active(0, "", 10) == ["b"]
         assert await store.due(0, 10, 10) == await store.due(1, 10, 10)
         await put(store, leases, write(row("a"), 1, b"anew"))
-        assert (await store.load(["a"]))["a"].records == (b"anew",)
+        assert (await load_one(store, "a")).records == (b"anew",)
 
     async def test_write_and_delete_together(self, store: Store) -> None:
         """A commit may end an execution and delete it."""
@@ -438,7 +466,9 @@ class CommitSuite:
         old = (write(each, 2, b"two") for each in rows[:1_500])
         await put(store, leases, *old, *(write(each) for each in rows[1_500:]))
         loaded = await store.load(ids)
-        assert [loaded[each].seq for each in ids] == [2] * 1_500 + [1] * 500
+        stored = [each for each in loaded.values() if isinstance(each, StoredExecution)]
+        seqs = {each.summary.id: each.seq for each in stored}
+        assert [seqs[each] for each in ids] == [2] * 1_500 + [1] * 500
 
     async def test_large_and_strange_values(self, store: Store) -> None:
         """Large records, bytes that are no text, and any alphabet come back as they were."""
@@ -448,7 +478,7 @@ class CommitSuite:
         record = bytes(range(256)) * (BODY_LIMIT // 256)
         command = OutboxRow(0, 1, "a", record)
         await store.commit(Commit(leases, (write(strange, 1, record),), (command,)))
-        loaded = (await store.load(["a"]))["a"]
+        loaded = await load_one(store, "a")
         assert (loaded.summary, loaded.records) == (strange, (record,))
         assert await store.outbox(0, 0, 1) == [command]
         assert [(each.record, each.is_snapshot) for each in await store.history("a", 0, 9)] == [

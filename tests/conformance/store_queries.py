@@ -1,5 +1,6 @@
 """What every store must answer: loading, paging, what is due, lists, and definitions."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
@@ -14,10 +15,20 @@ from flow.ports import (
     ExecutionSummary,
     ExecutionWrite,
     JournalRecord,
+    StepRecord,
     Store,
 )
 from flow.status import Status
-from tests.conformance.store import put, row, take, waiting, write
+from tests.conformance.store import (
+    NAMESPACE,
+    StoreHarness,
+    load_one,
+    put,
+    row,
+    take,
+    waiting,
+    write,
+)
 
 
 async def found(store: Store, query: ExecutionQuery) -> list[str]:
@@ -40,9 +51,9 @@ class LoadSuite:
         for seq in range(1, 7):
             record = ExecutionWrite(row("a"), seq, b"%d" % seq, is_snapshot=seq in {1, 3, 5})
             await put(store, leases, record, write(row("b"), seq, b"b%d" % seq))
-        loaded = await store.load(["a", "b"])
-        assert (loaded["a"].seq, loaded["a"].records) == (6, (b"5", b"6"))
-        assert loaded["b"].records == (b"b1", b"b2", b"b3", b"b4", b"b5", b"b6")
+        loaded = await load_one(store, "a")
+        assert (loaded.seq, loaded.records) == (6, (b"5", b"6"))
+        assert (await load_one(store, "b")).records == (b"b1", b"b2", b"b3", b"b4", b"b5", b"b6")
 
     async def test_history_is_paged(self, store: Store) -> None:
         """History comes in pages, oldest first, and tells which records are snapshots."""
@@ -130,10 +141,10 @@ class DueSuite:
         wakes = (("a", 20), ("b", None), ("unknown", 5))
         assert await store.commit(Commit(leases, wakes=wakes)) == CommitResult()
         assert await store.due(0, 99, 9) == Due(("a",), None)
-        loaded = await store.load(["a", "b"])
-        assert loaded["a"].summary == replace(row("a"), wake_ms=20)
-        assert loaded["b"].summary == row("b")
-        assert loaded["a"].seq == 1
+        loaded = await load_one(store, "a")
+        assert loaded.summary == replace(row("a"), wake_ms=20)
+        assert loaded.seq == 1
+        assert (await load_one(store, "b")).summary == row("b")
 
 
 class ListSuite:
@@ -178,6 +189,13 @@ class ListSuite:
             (ExecutionQuery(labels={"team": "red"}, workflow="refund"), "c"),
             (ExecutionQuery(labels={"team": "red"}, statuses=(Status.FAILURE,)), "f"),
             (ExecutionQuery(labels={"size": "big"}, incidents=True), "e"),
+            (ExecutionQuery(partition=1), "fbd"),
+            (ExecutionQuery(partition=3), ""),
+            (ExecutionQuery(partition=0, workflow="refund"), "ec"),
+            (ExecutionQuery(partition=1, workflow="refund"), ""),
+            (ExecutionQuery(partition=1, statuses=(Status.FAILURE, Status.RUNNING)), "fb"),
+            (ExecutionQuery(partition=0, labels={"team": "red"}), "ca"),
+            (ExecutionQuery(partition=1, incidents=True), "b"),
         ],
     )
     async def test_filters(self, store: Store, query: ExecutionQuery, ids: str) -> None:
@@ -194,6 +212,7 @@ class ListSuite:
             ExecutionQuery(workflow="refund"),
             ExecutionQuery(incidents=True),
             ExecutionQuery(labels={"team": "red"}),
+            ExecutionQuery(partition=0),
         ],
     )
     async def test_pages_make_the_whole(self, store: Store, query: ExecutionQuery) -> None:
@@ -271,3 +290,108 @@ class DefinitionSuite:
         assert await store.incarnate("first", "second") == "second"
         assert await store.incarnate("first", "third") == "second"
         assert await store.incarnate("second", "second") == "second"
+
+
+class CatalogueSuite:
+    """Steps, pauses, and the revision that tells when a copy of them is an old one."""
+
+    async def test_steps_are_kept_by_id(self, store: Store) -> None:
+        """Announced steps come back as they were, in the order of their ids."""
+        records = [
+            step("ship"),
+            step("Charge", body=b"\x00\xff"),
+            step("hold", service="inventory"),
+        ]
+        assert [await store.save_step(each) for each in records] == records
+        assert await store.steps() == [records[1], records[2], records[0]]
+
+    async def test_service_replaces_its_step(self, store: Store) -> None:
+        """A service that announces another declaration of its step replaces it."""
+        old, new = step("ship"), replace(step("ship"), hash="h2", body=b"2", announced_ms=9)
+        await store.save_step(old)
+        assert await store.save_step(new) == new
+        assert await store.steps() == [new]
+
+    async def test_same_step_stays_as_it_was(self, store: Store) -> None:
+        """Announcing the same once more keeps the time of the first announcement."""
+        first = step("ship")
+        await store.save_step(first)
+        revision = await store.revision()
+        assert await store.save_step(replace(first, announced_ms=99)) == first
+        assert await store.steps() == [first]
+        assert await store.revision() == revision
+
+    @pytest.mark.parametrize("hash", ["h1", "h2"])
+    async def test_first_service_stands(self, store: Store, hash: str) -> None:
+        """A step that another service has announced stands, whether it is the same or not."""
+        first = step("ship")
+        await store.save_step(first)
+        revision = await store.revision()
+        other = replace(first, service="billing", hash=hash, body=b"other")
+        assert await store.save_step(other) == first
+        assert await store.steps() == [first]
+        assert await store.revision() == revision
+
+    async def test_removed_step_is_gone(self, store: Store) -> None:
+        """A removed step may be announced by another service."""
+        await store.save_step(step("ship"))
+        assert await store.remove_step("ship") is True
+        assert await store.remove_step("ship") is False
+        assert await store.steps() == []
+        other = step("ship", service="billing")
+        assert await store.save_step(other) == other
+
+    async def test_pauses_come_and_go(self, store: Store) -> None:
+        """A pause is there with its command until it is ended; the last command counts."""
+        await store.pause("checkout", "c1")
+        await store.pause("refund", "c2")
+        assert await store.pauses() == {"checkout": "c1", "refund": "c2"}
+        await store.pause("checkout", "c3")
+        await store.pause("refund", "")
+        await store.pause("unknown", "")
+        assert await store.pauses() == {"checkout": "c3"}
+
+    async def test_revision_changes_with_changes(self, store: Store) -> None:
+        """Each change of definitions, steps and pauses changes the revision, and nothing else."""
+        record = DefinitionRecord("checkout", "h1", "", b"1", 1)
+        changes: list[Callable[[], Awaitable[object]]] = [
+            lambda: store.save_definition(record),
+            lambda: store.save_definition(replace(record, hash="h2")),
+            lambda: store.save_definition(record),
+            lambda: store.remove_definition("checkout"),
+            lambda: store.save_step(step("ship")),
+            lambda: store.save_step(replace(step("ship"), hash="h2")),
+            lambda: store.remove_step("ship"),
+            lambda: store.pause("checkout", "c1"),
+            lambda: store.pause("checkout", "c2"),
+            lambda: store.pause("checkout", ""),
+        ]
+        seen = [await store.revision()]
+        for change in changes:
+            await change()
+            seen.append(await store.revision())
+            await store.pause("unknown", "")
+            await store.remove_definition("unknown")
+            await store.remove_step("unknown")
+            await store.incarnate("unknown", "x")
+            assert await store.revision() == seen[-1]
+            assert (await store.renew("one", (), 1_000)).revision == seen[-1]
+        assert len(set(seen)) == len(changes) + 1
+
+    async def test_catalogue_stays(self, harness: StoreHarness, store: Store) -> None:
+        """Steps, pauses and the revision are there when the store is opened again."""
+        await store.save_step(step("ship"))
+        await store.pause("checkout", "c1")
+        revision = await store.revision()
+        await store.close()
+        again = harness.new()
+        await again.open(NAMESPACE)
+        assert await again.steps() == [step("ship")]
+        assert await again.pauses() == {"checkout": "c1"}
+        assert await again.revision() == revision
+        await again.close()
+
+
+def step(id: str, service: str = "shop", body: bytes = b"{}") -> StepRecord:
+    """Return a step of the catalogue."""
+    return StepRecord(id, service, "h1", body, 1)

@@ -14,9 +14,18 @@ from tests.conformance.store import (
     FenceSuite,
     LeaseSuite,
     NamespaceSuite,
+    OneNamespaceSuite,
     StoreHarness,
 )
-from tests.conformance.store_queries import DefinitionSuite, DueSuite, ListSuite, LoadSuite
+from tests.conformance.store_members import IncarnationSuite, MemberSuite
+from tests.conformance.store_pruning import ExaminationSuite, PruningSuite
+from tests.conformance.store_queries import (
+    CatalogueSuite,
+    DefinitionSuite,
+    DueSuite,
+    ListSuite,
+    LoadSuite,
+)
 
 
 class _Clock:
@@ -71,7 +80,7 @@ async def store(harness: StoreHarness) -> AsyncIterator[Store]:
     await opened.close()
 
 
-class TestNamespace(NamespaceSuite):
+class TestNamespace(NamespaceSuite, OneNamespaceSuite):
     """Opening and closing."""
 
 
@@ -101,3 +110,23 @@ class TestList(ListSuite):
 
 class TestDefinition(DefinitionSuite):
     """Definitions and the incarnation."""
+
+
+class TestMember(MemberSuite):
+    """Members."""
+
+
+class TestIncarnation(IncarnationSuite):
+    """Incarnations of leases."""
+
+
+class TestPruning(PruningSuite):
+    """Pruning and tombstones."""
+
+
+class TestExamination(ExaminationSuite):
+    """What is told about the store."""
+
+
+class TestCatalogue(CatalogueSuite):
+    """Steps, pauses, and the revision."""

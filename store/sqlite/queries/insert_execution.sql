@@ -1,3 +1,4 @@
 INSERT INTO execution (
-    number, id, partition, workflow, definition, status, created_ms, ended_ms, incident, labels
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    number, id, partition, workflow, definition, status, created_ms, ended_ms, incident, labels,
+    fingerprint
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)

@@ -1,4 +1,4 @@
 UPDATE execution SET
     partition = ?, workflow = ?, definition = ?, status = ?, created_ms = ?, ended_ms = ?,
-    incident = ?, labels = ?
+    incident = ?, labels = ?, fingerprint = ?
 WHERE number = ?

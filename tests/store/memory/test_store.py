@@ -5,7 +5,7 @@ import pytest
 from flow.errors import ConfigurationError
 from flow.ports import Commit, Namespace, Store
 from store.memory import MemoryDatabase, MemoryStore
-from tests.conformance.store import NAMESPACE, TTL_MS, ids_of, put, row, take, write
+from tests.conformance.store import NAMESPACE, TTL_MS, ids_of, load_one, put, row, take, write
 
 
 def now_ms() -> int:
@@ -51,7 +51,7 @@ async def test_values_are_kept_as_given() -> None:
     await store.open(NAMESPACE)
     given = write(row("a"), 1, b"a record that nobody copies")
     await put(store, await take(store, 0), given)
-    loaded = (await store.load(["a"]))["a"]
+    loaded = await load_one(store, "a")
     assert loaded.summary is given.summary
     assert loaded.records[0] is given.record
 

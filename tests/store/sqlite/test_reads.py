@@ -13,7 +13,7 @@ from flow.status import Status
 from store.sqlite import reads, schema
 from store.sqlite.statements import QUERIES
 
-PAGE: dict[str, Any] = {"before_ms": 1, "before_number": 1, "limit": 1}
+PAGE: dict[str, Any] = {"partition": 1, "before_ms": 1, "before_number": 1, "limit": 1}
 FILTER: dict[str, Any] = {"workflow": "w", "incidents": 1, "statuses": "[]", **PAGE}
 
 

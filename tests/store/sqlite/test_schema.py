@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from flow.errors import ConfigurationError, StoreUnavailable, UnsupportedVersion
-from flow.ports import Namespace
-from store.sqlite import schema
+from flow.ports import Lease, Namespace, Pruned, StoredExecution, Tombstone
+from flow.status import Status
+from store.sqlite import SqliteStore, schema
 from store.sqlite.statements import MIGRATIONS, QUERIES, Migration
 
 WISH = Namespace("shop", 3)
@@ -165,3 +166,38 @@ def test_transaction_is_undone_by_an_error(path: Path) -> None:
             raise ZeroDivisionError
         with schema.transaction(writer, "begin_write"):
             assert writer.execute("SELECT count(*) FROM meta").fetchone() == (0,)
+
+
+def old_file(path: Path) -> None:
+    """Make a file as version 1 left it, with an execution that has ended and one that has not."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as old:
+        old.executescript(MIGRATIONS[0].script)
+        old.execute("PRAGMA journal_mode = WAL")
+        old.execute("INSERT INTO meta VALUES ('namespace', 'shop')")
+        old.executemany("INSERT INTO partition VALUES (?, 'gone', 7)", [(0,), (1,), (2,)])
+        for number, (name, ended_ms) in enumerate([("done", 5), ("runs", None)], start=1):
+            row = (number, name, 1, "w", "d", "RUNNING", 1, ended_ms, "", "{}")
+            old.execute(f"INSERT INTO execution VALUES ({', '.join('?' * len(row))})", row)
+            old.execute("INSERT INTO progress VALUES (?, 1, 1, NULL, 1, 1)", (number,))
+            old.execute("INSERT INTO journal VALUES (?, 1, 1, ?)", (number, b"{}"))
+
+
+async def test_older_file_is_migrated(path: Path) -> None:
+    """A file of version 1 is brought up to date when it is opened, and keeps what it has."""
+    old_file(path)
+    store = SqliteStore(path, lambda: 1_000)
+    assert await store.open(WISH) == WISH
+    loaded = await store.load(["done", "runs"])
+    assert [type(each) for each in loaded.values()] == [StoredExecution, StoredExecution]
+    assert await store.acquire(1, "one", 1_000) == Lease(1, "one", 8)
+    assert await store.prune(9, 0, 9) == Pruned(1, 0, has_more=False)
+    assert (await store.load(["done"]))["done"] == Tombstone("done", "w", Status.RUNNING, 5, "")
+    assert await store.revision() == 0
+    await store.close()
+
+
+def test_older_file_is_not_read_only_migrated(path: Path) -> None:
+    """Who only reads an older file is told to open it for writing once."""
+    old_file(path)
+    with pytest.raises(StoreUnavailable, match="to migrate it"):
+        schema.open_reader(path)

@@ -23,7 +23,7 @@ from flow.errors import (
 )
 from flow.ports import Commit, DefinitionRecord, Namespace, Store
 from store.sqlite import SqliteStore, is_locked
-from tests.conformance.store import NAMESPACE, TTL_MS, ids_of, put, row, take, write
+from tests.conformance.store import NAMESPACE, TTL_MS, ids_of, load_one, put, row, take, write
 
 ROOT = Path(__file__).parents[3]
 OWNER = """
@@ -44,7 +44,7 @@ asyncio.run(main())
 
 CHANGES: Final[list[Callable[[Store], Awaitable[object]]]] = [
     lambda store: store.acquire(0, "one", TTL_MS),
-    lambda store: store.renew([], TTL_MS),
+    lambda store: store.renew("one", [], TTL_MS),
     lambda store: store.release([]),
     lambda store: store.commit(Commit(())),
     lambda store: store.save_definition(DefinitionRecord("a", "b", "", b"", 0)),
@@ -315,7 +315,7 @@ async def test_cancelled_commit_is_whole(store: SqliteStore) -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
             await store.commit(Commit(leases, writes))
-    assert (await store.renew(leases, TTL_MS)).held == {0}
+    assert (await store.renew("one", leases, TTL_MS)).held == {0}
     assert len(await store.active(0, "", 1_000)) == 500
 
 
@@ -324,4 +324,4 @@ async def test_reads_see_answered_commits(store: SqliteStore) -> None:
     leases = await take(store, 0)
     for seq in range(1, 101):
         await put(store, leases, write(row("a"), seq))
-        assert (await store.load(["a"]))["a"].seq == seq
+        assert (await load_one(store, "a")).seq == seq

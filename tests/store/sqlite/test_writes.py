@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flow.ports import Commit, CommitResult, Lease
-from store.sqlite import schema, writes
+from store.sqlite import leases, schema, writes
 from tests.conformance.store import NAMESPACE, row, waiting, write
 
 
@@ -25,7 +25,7 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 @pytest.fixture
 def lease(connection: sqlite3.Connection) -> Lease:
     """Hold partition 0."""
-    taken = writes.acquire(connection, 0, "one", 0, 1_000)
+    taken = leases.acquire(connection, 0, "one", 0, 1_000)
     assert taken
     return taken
 

@@ -1,0 +1,1 @@
+SELECT to_regclass('flow_inbox') IS NOT NULL

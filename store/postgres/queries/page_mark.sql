@@ -1,0 +1,1 @@
+SELECT created_ms, number FROM execution WHERE id = $1

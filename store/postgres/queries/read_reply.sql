@@ -1,0 +1,1 @@
+SELECT body, headers FROM flow_inbox WHERE key = $1

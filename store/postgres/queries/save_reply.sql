@@ -1,0 +1,1 @@
+UPDATE flow_inbox SET body = $2, headers = $3 WHERE key = $1

@@ -1,0 +1,4 @@
+SELECT EXISTS (
+    SELECT 1 FROM execution
+    WHERE ended_ms < ? AND id NOT IN (SELECT execution FROM outbox)
+)

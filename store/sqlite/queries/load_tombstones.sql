@@ -1,0 +1,3 @@
+SELECT id, workflow, status, ended_ms, fingerprint
+FROM tombstone
+WHERE id IN (SELECT value FROM json_each(?))

@@ -1,0 +1,1 @@
+UPDATE partition SET incarnation = ? WHERE id = ? AND owner = ? AND epoch = ?

@@ -1,0 +1,1 @@
+SELECT command FROM pause WHERE workflow = ?

@@ -1,0 +1,1 @@
+SELECT id, service, hash, body, announced_ms FROM step ORDER BY id

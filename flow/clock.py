@@ -22,6 +22,7 @@ from flow.ports import Clock, Timer
 
 __all__ = [
     "HybridClock",
+    "StoreClock",
     "SystemChance",
     "SystemClock",
     "SystemThreads",
@@ -236,6 +237,62 @@ def _is_first(marker: list[None]) -> bool:
     except IndexError:
         return False
     return True
+
+
+# ------------------------------------------------------------------------ the store's time
+
+
+class StoreClock:
+    """The time by the store's clock, which all orchestrators share; satisfies `flow.ports.Clock`.
+
+    Deadlines are kept in the store and fire in whichever process owns their execution at the
+    time, so that a machine whose clock is wrong must not fire them early or late. Until it is
+    told the store's time, and for good with a store that has no clock of its own, it is the
+    machine's.
+
+    Args:
+        clock: The machine's clock. Of it only the monotonic time is used after the first `set`.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        """Begin with the machine's time."""
+        self._clock = clock
+        self._store_ms: int | None = None
+        self._at_s = 0.0
+
+    def set(self, store_ms: int, asked_s: float) -> int:
+        """Go by the store's clock from now on.
+
+        Args:
+            store_ms: The store's time, in milliseconds since 1970.
+            asked_s: When it was asked for (monotonic); it is right at some moment since.
+
+        Returns:
+            By how many milliseconds the time has changed.
+        """
+        before = self.now_ms()
+        self._at_s = (asked_s + self._clock.monotonic()) / 2
+        self._store_ms = store_ms
+        return self.now_ms() - before
+
+    def now_ms(self) -> int:
+        """Return the wall time in milliseconds since 1970, UTC."""
+        if self._store_ms is None:
+            return self._clock.now_ms()
+        return self._store_ms + round((self._clock.monotonic() - self._at_s) * 1000)
+
+    def monotonic(self) -> float:
+        """Return seconds that only grow, from an arbitrary beginning."""
+        return self._clock.monotonic()
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        """Call *callback* on the running event loop once `monotonic()` has reached *when*.
+
+        Args:
+            when: Seconds, on the scale of `monotonic`.
+            callback: What to call.
+        """
+        return self._clock.call_at(when, callback)
 
 
 # -------------------------------------------------------------------- hybrid logical clock

@@ -28,6 +28,8 @@ class StepContext:
             other step: give it to whatever has the effect, so that the effect happens once.
         headers: The metadata that came with the request.
         logger: Logs with the execution, the step and the attempt in front.
+        transaction: For an endpoint that is declared with `exactly_once=True`: the connection to
+            the inbox's database, in the transaction that ends with the handler. None for others.
         cancelled: Whether the result is not wanted any more. A coroutine is cancelled as well;
             a synchronous handler has to look here.
     """
@@ -42,6 +44,7 @@ class StepContext:
     logger: "logging.Logger | logging.LoggerAdapter[logging.Logger]" = field(
         default_factory=lambda: logging.getLogger("flow.step"),
     )
+    transaction: Any = None
     cancelled: bool = False
     beat: Callable[[Any], None] = field(default=_nobody_listens, repr=False)
 

@@ -28,6 +28,7 @@ MESSAGE_LIMIT: Final = 4 * 1024
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\Z")
 _PART: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}\Z")
 _TOPIC: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z")
+_PATTERN: Final = re.compile(r"([A-Za-z0-9_-]+|[*#])(\.([A-Za-z0-9_-]+|[*#]))*\Z")
 _NAME_RULE: Final = (
     "it must start with a letter or digit and hold at most 200 letters, digits, '.', '_' and '-'"
 )
@@ -103,6 +104,22 @@ def check_topic(name: object) -> str:
     if isinstance(name, str) and len(name) <= _TOPIC_LENGTH and _TOPIC.match(name):
         return name
     raise InvalidName("topic", str(name), _TOPIC_RULE)
+
+
+def check_topics(pattern: object) -> str:
+    """Return *pattern* if it may say which topics a handler wants.
+
+    Args:
+        pattern: A topic in which `*` stands for one word, and `#` for any number of words, such as
+            `orders.*`.
+
+    Raises:
+        InvalidName: It breaks the rule, which the error tells.
+    """
+    if isinstance(pattern, str) and len(pattern) <= _TOPIC_LENGTH and _PATTERN.match(pattern):
+        return pattern
+    rule = f"{_TOPIC_RULE}; a word may be '*' for any word, or '#' for any number of words"
+    raise InvalidName("pattern of topics", str(pattern), rule)
 
 
 def check_header(name: str) -> str:

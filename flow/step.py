@@ -262,6 +262,8 @@ class StepDefinition:
         concurrency: How many steps of the same target may run at once in one execution.
         labels: For people and tools.
         workflow: The `WorkflowDefinition` of the sub-workflow, or None.
+        heartbeat_ms: A third of how long its worker may be silent, or None for the default.
+        at_most_once: Whether its handler must not run twice, whatever happens.
     """
 
     id: str
@@ -277,6 +279,8 @@ class StepDefinition:
     concurrency: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     workflow: Any = None
+    heartbeat_ms: int | None = None
+    at_most_once: bool = False
 
 
 # -------------------------------------------------------------------------------- the step
@@ -295,6 +299,8 @@ class StepOptions(TypedDict, total=False):
     optional: bool
     concurrency: int
     labels: Mapping[str, str]
+    heartbeat: float
+    at_most_once: bool
 
 
 class Step(Generic[ResultT]):
@@ -315,6 +321,9 @@ class Step(Generic[ResultT]):
     * `optional`: if it fails, the execution goes on and its output is `null`.
     * `concurrency`: how many steps of the same target may run at once in one execution.
     * `labels`: names and values for people and tools.
+    * `heartbeat`: for a long step: it is sent again after a silence of three times so many seconds.
+    * `at_most_once`: its handler runs once or not at all. It has no `retry`, and a person has to
+      look at it if its worker falls silent.
 
     Args:
         kind: How it is carried out.
@@ -408,10 +417,8 @@ class Step(Generic[ResultT]):
         """
         definition = getattr(workflow, "definition", workflow)
         step: Step[Any] = Step(StepKind.WORKFLOW, definition.id, Any, **options)
-        for name in ("timeout", "start_within", "retry"):
-            if name in options:
-                rule = "a sub-workflow has no attempts; set it on the steps inside"
-                raise InvalidOption(repr(step), name, repr(options.get(name)), rule)
+        rule = "a sub-workflow has no attempts; set it on the steps inside"
+        step._refuse(("timeout", "start_within", "retry"), rule)
         step.workflow = definition
         return step
 
@@ -441,7 +448,6 @@ class Step(Generic[ResultT]):
     def definition(self) -> StepDefinition:
         """Return the step as a value."""
         options = self._options
-        start_within = options.get("start_within")
         fallback = self.fallback if isinstance(self.fallback, str) else self.fallback.id
         return StepDefinition(
             id=self.id,
@@ -450,13 +456,15 @@ class Step(Generic[ResultT]):
             requires=self.requires,
             input=self._template,
             timeout_ms=round(options.get("timeout", DEFAULT_TIMEOUT) * 1000),
-            start_within_ms=None if start_within is None else round(start_within * 1000),
+            start_within_ms=_milliseconds(options.get("start_within")),
             retry=options.get("retry"),
             fallback=fallback,
             optional=options.get("optional", False),
             concurrency=options.get("concurrency"),
             labels=dict(options.get("labels", {})),
             workflow=self.workflow,
+            heartbeat_ms=_milliseconds(options.get("heartbeat")),
+            at_most_once=options.get("at_most_once", False),
         )
 
     def __repr__(self) -> str:
@@ -470,14 +478,23 @@ class Step(Generic[ResultT]):
 
     def _check_options(self) -> None:
         options = self._options
-        self._expect_time("timeout", options.get("timeout", DEFAULT_TIMEOUT))
-        self._expect_time("start_within", options.get("start_within", 1.0))
-        concurrency = options.get("concurrency", 1)
-        if concurrency < 1:
+        for name in ("timeout", "start_within", "heartbeat"):
+            check_seconds(repr(self), name, options.get(name, 1.0))
+        if (concurrency := options.get("concurrency", 1)) < 1:
             raise InvalidOption(repr(self), "concurrency", str(concurrency), "it is at least 1")
         if "retry" in options and not isinstance(options["retry"], RetryPolicy):
             rule = "it is a RetryPolicy(max_attempts=…)"
             raise InvalidOption(repr(self), "retry", repr(options["retry"]), rule)
+        if self.kind is not StepKind.CALL:
+            self._refuse(("heartbeat", "at_most_once"), "only a step that calls an endpoint has it")
+        if options.get("at_most_once"):
+            self._refuse(("retry",), "a step that runs at most once is not tried again")
 
-    def _expect_time(self, name: str, seconds: float) -> None:
-        check_seconds(repr(self), name, seconds)
+    def _refuse(self, names: Sequence[str], rule: str) -> None:
+        for name in names:
+            if name in self._options:
+                raise InvalidOption(repr(self), name, repr(self._options.get(name)), rule)
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1000)

@@ -93,16 +93,21 @@ def decode_options(document: Mapping[str, Any]) -> StartOptions:
 
 def _workflow_document(definition: WorkflowDefinition) -> dict[str, Any]:
     document = _shallow(definition)
-    document["steps"] = [_step_document(step) for step in definition.steps]
+    document["steps"] = [step_document(step) for step in definition.steps]
     if definition.output is not None:
         document["output"] = template_document(definition.output)
     if definition.hooks:
         hooks = definition.hooks.items()
-        document["hooks"] = {name: _step_document(step) for name, step in hooks}
+        document["hooks"] = {name: step_document(step) for name, step in hooks}
     return document
 
 
-def _step_document(step: StepDefinition) -> dict[str, Any]:
+def step_document(step: StepDefinition) -> dict[str, Any]:
+    """Return a step as a JSON object, without what is at its default.
+
+    Args:
+        step: The step.
+    """
     document = _shallow(step)
     document["kind"] = step.kind.value
     if step.input is not None:
@@ -139,15 +144,23 @@ def template_document(template: Template) -> dict[str, Any]:
 
 def _workflow_of(document: Mapping[str, Any]) -> WorkflowDefinition:
     values = dict(document)
-    values["steps"] = tuple(_step_of(step) for step in document["steps"])
+    values["steps"] = tuple(step_of(step) for step in document["steps"])
     if "output" in values:
         values["output"] = template_of(values["output"])
     if "hooks" in values:
-        values["hooks"] = {name: _step_of(step) for name, step in values["hooks"].items()}
+        values["hooks"] = {name: step_of(step) for name, step in values["hooks"].items()}
     return WorkflowDefinition(**values)
 
 
-def _step_of(document: Mapping[str, Any]) -> StepDefinition:
+def step_of(document: Mapping[str, Any]) -> StepDefinition:
+    """Return the step that a JSON object describes.
+
+    Args:
+        document: What `step_document` made.
+
+    Raises:
+        CorruptRecord: A template in it is of an unknown kind.
+    """
     values = _arguments(document)
     values["kind"] = StepKind(document["kind"])
     if "input" in values:

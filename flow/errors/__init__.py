@@ -10,7 +10,8 @@
     │   ├── UnknownRequirement
     │   ├── SelfRequirement
     │   ├── CyclicRequirement
-    │   └── StepIsRequired
+    │   ├── StepIsRequired
+    │   └── UnresolvedSteps
     ├── RequestError               what was asked for cannot be done; nothing was changed
     │   ├── InvalidInput
     │   ├── TooLarge
@@ -19,12 +20,16 @@
     │   ├── UnknownStep
     │   ├── UnknownEndpoint
     │   ├── MissingResults
+    │   ├── MissingSteps
+    │   ├── StepConflict
     │   ├── ExecutionConflict
     │   ├── DefinitionInUse
-    │   └── NotPossible
+    │   ├── NotPossible
+    │   └── TooMany
     ├── OutcomeError               it was done, and this is how it ended
     │   ├── ExecutionFailed
     │   ├── ExecutionAborted
+    │   ├── ExecutionPruned
     │   └── CallFailed
     ├── UnavailableError           a peer is away, or too slow; asking again may help
     │   ├── BrokerUnavailable
@@ -69,6 +74,7 @@ from flow.errors.definitions import (
     SelfRequirement,
     StepIsRequired,
     UnknownRequirement,
+    UnresolvedSteps,
 )
 from flow.errors.faults import (
     BrokerUnavailable,
@@ -101,12 +107,16 @@ from flow.errors.requests import (
     ExecutionAborted,
     ExecutionConflict,
     ExecutionFailed,
+    ExecutionPruned,
     InvalidInput,
     MissingResults,
+    MissingSteps,
     NotPossible,
     OutcomeError,
     RequestError,
+    StepConflict,
     TooLarge,
+    TooMany,
     UnknownEndpoint,
     UnknownExecution,
     UnknownStep,
@@ -129,6 +139,7 @@ __all__ = [
     "ExecutionAborted",
     "ExecutionConflict",
     "ExecutionFailed",
+    "ExecutionPruned",
     "FlowError",
     "IncompatibleType",
     "InvalidInput",
@@ -139,6 +150,7 @@ __all__ = [
     "InvalidTransition",
     "MappingFailed",
     "MissingResults",
+    "MissingSteps",
     "NodeExists",
     "NodeNotFound",
     "NotPossible",
@@ -150,16 +162,19 @@ __all__ = [
     "SelfRequirement",
     "StaleReference",
     "StateMachineError",
+    "StepConflict",
     "StepIsRequired",
     "StoreLocked",
     "StoreUnavailable",
     "TooLarge",
+    "TooMany",
     "UnavailableError",
     "UnknownEndpoint",
     "UnknownExecution",
     "UnknownRequirement",
     "UnknownStep",
     "UnknownWorkflow",
+    "UnresolvedSteps",
     "UnsupportedVersion",
     "listed",
     "nearest",

@@ -139,3 +139,19 @@ class StepIsRequired(DefinitionError):
         """Name every step with all that still require it."""
         parts = [f"{step!r} is required by {listed(by)}" for step, by in self.dependents.items()]
         return f"workflow {self.workflow!r}: cannot remove steps: " + "; ".join(parts)
+
+
+@dataclass(eq=False)
+class UnresolvedSteps(DefinitionError):
+    """A workflow names steps of other programs, and so its shape is not known here."""
+
+    workflow: str
+    steps: Sequence[str]
+
+    def __str__(self) -> str:
+        """Name the steps, and how the whole workflow is to be had."""
+        return (
+            f"workflow {self.workflow!r} names steps of other programs: {listed(self.steps)}. "
+            "It can be run, but what it is made of is known only once they are announced: "
+            f"`await app.workflows.load({self.workflow!r})` returns it then"
+        )

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flow.errors.base import FlowError, listed, nearest
+from flow.errors.base import SHOWN, FlowError, listed, nearest
 
 
 class RequestError(FlowError):
@@ -108,6 +108,51 @@ class MissingResults(RequestError):
 
 
 @dataclass(eq=False)
+class MissingSteps(RequestError):
+    """A workflow names steps that no service has announced yet."""
+
+    workflow: str
+    missing: Mapping[str, Sequence[str]]
+    known: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        """Name every step that is missing, who needs it, and what to do."""
+        parts = [self._part(step, by) for step, by in list(self.missing.items())[:SHOWN]]
+        if len(self.missing) > SHOWN:
+            parts.append(f"and {len(self.missing) - SHOWN} more")
+        return (
+            f"workflow {self.workflow!r} names steps that nobody has announced yet: "
+            f"{', '.join(parts)}. Start the services that declare them"
+        )
+
+    def _part(self, step: str, by: Sequence[str]) -> str:
+        needed = f"for {listed(by)}" if by else ""
+        hint = nearest(step, self.known).removeprefix("; ")
+        notes = "; ".join(note for note in (needed, hint) if note)
+        return f"{step!r} ({notes})" if notes else repr(step)
+
+
+@dataclass(eq=False)
+class StepConflict(RequestError):
+    """Two services declare different steps with the same id."""
+
+    step: str
+    service: str
+    hash: str
+    other_service: str
+    other_hash: str
+
+    def __str__(self) -> str:
+        """Name the step, both services with the beginnings of the hashes, and what to do."""
+        return (
+            f"service {self.service!r} announces step {self.step!r} ({self.hash[:8]}), but service "
+            f"{self.other_service!r} has announced another step of this id "
+            f"({self.other_hash[:8]}). Give one of them another id; or, if {self.other_service!r} "
+            f"is gone for good: await app.catalogue.forget({self.step!r})"
+        )
+
+
+@dataclass(eq=False)
 class ExecutionConflict(RequestError):
     """The id already belongs to an execution that was started differently."""
 
@@ -149,6 +194,18 @@ class NotPossible(RequestError):
         return f"cannot {self.verb} execution {self.execution!r}: it is {self.status}{hint}"
 
 
+@dataclass(eq=False)
+class TooMany(RequestError):
+    """There is no room for one more."""
+
+    what: str
+    limit: int
+
+    def __str__(self) -> str:
+        """Say of what there are too many."""
+        return f"there are {self.limit:,} {self.what} already, and no more are allowed"
+
+
 class OutcomeError(FlowError):
     """What was asked for was done, and ended without success."""
 
@@ -178,6 +235,22 @@ class ExecutionAborted(OutcomeError):
         """Name the execution and who or what aborted it."""
         why = f": {self.reason}" if self.reason else ""
         return f"execution {self.execution!r} was aborted{why}"
+
+
+@dataclass(eq=False)
+class ExecutionPruned(OutcomeError):
+    """The execution ended long ago; how is still known, and nothing else."""
+
+    execution: str
+    status: str
+    ended_ms: int = 0
+
+    def __str__(self) -> str:
+        """Name the execution and how it ended."""
+        return (
+            f"execution {self.execution!r} ended in {self.status} and was pruned since: "
+            "its result, report and history are gone"
+        )
 
 
 @dataclass(eq=False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from flow.kernel.machine import MachineTask, NodeView, Ref
 from flow.status import Status
 
-__all__ = ["CancelStep", "ExecutionDeadline", "RetryDue", "RunStep", "StartDue"]
+__all__ = ["CancelStep", "ExecutionDeadline", "RetryDue", "RunStep", "SendAnswer", "StartDue"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +26,14 @@ class RunStep(MachineTask):
     epoch: int
 
     def validate(self, ref: Ref, node: NodeView) -> bool:
-        """Return whether this very attempt is still out."""
+        """Return whether this very attempt is still out, and nobody has the permit to run it."""
         del ref
         data = node.data
         return (
             node.state is Status.RUNNING
             and data.attempt == self.attempt
             and data.epoch == self.epoch
+            and not data.permit
         )
 
 
@@ -53,6 +54,18 @@ class CancelStep(MachineTask):
         """Return whether the attempt is still not wanted: a later one may be out by now."""
         del ref
         return node.state is not Status.RUNNING or node.data.attempt != self.attempt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendAnswer(MachineTask):
+    """Tell a waiter how the execution has ended."""
+
+    destination: str = "answers"
+
+    def validate(self, ref: Ref, node: NodeView) -> bool:
+        """Return whether it has ended still: it may go on again, and the waiter wait again."""
+        del ref
+        return node.state is Status.SUCCESS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,21 +9,25 @@ transition tables (`execution`, `steps`) and leave to the program what depends o
 which step comes next, what a failure means for the whole, when all is done.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from flow.errors import FlowError, NotPossible
+from flow.errors import NotPossible
 from flow.failure import Failure
 from flow.kernel import execution, steps
 from flow.kernel.commands import ExecutionDeadline, RetryDue, StartDue
 from flow.kernel.events import (
     AbortRequested,
+    AnswerRequested,
     Attempt,
     Event,
     ExecutionStarted,
+    PermitRequested,
     ResumeRequested,
     StepFailed,
+    StepHeard,
+    StepSilent,
     StepSkipped,
     StepStarted,
     StepSucceeded,
@@ -36,16 +40,15 @@ from flow.kernel.execution import (
     INPUT,
     SUB_WORKFLOW,
     CommandData,
-    ExecutionData,
     InputData,
-    execution_clock,
 )
 from flow.kernel.machine import MachineTask, Ref, Registry
 from flow.kernel.steps import STEP
 from flow.kernel.tree import Changes, Node, Tree
+from flow.kernel.turn import Accepted, Dropped, Moment, Program, Refused, Turn, Verdict
+from flow.kernel.waiters import WAITER, WaiterData, answer, wait
 from flow.retry import NO_RETRY, VERDICT_RETRY, RetryPolicy
-from flow.status import Status
-from flow.step import StepDefinition
+from flow.status import ENDED, Status
 
 __all__ = [
     "MACHINES",
@@ -60,45 +63,8 @@ __all__ = [
     "decide",
 ]
 
-MACHINES: Final = Registry().register(EXECUTION, SUB_WORKFLOW, INPUT, COMMAND, STEP)
+MACHINES: Final = Registry().register(EXECUTION, SUB_WORKFLOW, INPUT, COMMAND, STEP, WAITER)
 """The machine types that every execution is made of."""
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """When a decision is made, and the chance that goes into it.
-
-    Args:
-        now_ms: The store's wall time.
-        random: A random number, 0 <= random < 1, for the jitter of a retry.
-    """
-
-    now_ms: int
-    random: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The event took effect, or had taken effect before. `status` is the execution's by now."""
-
-    status: Status
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """The event comes too late or twice. It is acknowledged and counted, and changes nothing."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """What was asked for is not possible. Whoever asked gets the error."""
-
-    error: FlowError
-
-
-Verdict = Accepted | Dropped | Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,84 +73,6 @@ class Decision:
 
     changes: Changes
     verdict: Verdict
-
-
-class Turn:
-    """One decision in the making: the tree, and the moment as the execution sees it."""
-
-    __slots__ = ("now_ms", "random", "root", "tree")
-
-    def __init__(self, tree: Tree, moment: Moment) -> None:
-        """Begin to decide about *tree* at *moment*."""
-        self.tree = tree
-        self.root = tree.root
-        self.now_ms = moment.now_ms
-        self.random = moment.random
-
-    @property
-    def execution(self) -> ExecutionData:
-        """The root's data."""
-        return self.root.read(EXECUTION)
-
-    @property
-    def clock_ms(self) -> int:
-        """The execution time."""
-        return execution_clock(self.execution, self.now_ms)
-
-    @property
-    def running(self) -> bool:
-        """Whether new attempts may be made."""
-        return self.root.state is Status.RUNNING
-
-
-class Program(Protocol):
-    """What drives a tree: it knows the workflow. The kernel knows only the machines."""
-
-    @property
-    def attempts_out(self) -> int:
-        """How many attempts are out."""
-        ...
-
-    @property
-    def timeout_ms(self) -> int | None:
-        """How long the execution may take."""
-        ...
-
-    def begin(self, turn: Turn, results: Mapping[str, bytes]) -> None:
-        """Prepare everything for the first `advance`."""
-        ...
-
-    def advance(self, turn: Turn) -> None:
-        """Make every attempt that can be made now, and end what is done."""
-        ...
-
-    def definition(self, node: Node) -> StepDefinition:
-        """Return the definition of the step that a node is."""
-        ...
-
-    def may_retry(self, node: Node) -> bool:
-        """Return whether another attempt of a step still makes sense for the whole."""
-        ...
-
-    def dispatch(self, turn: Turn, node: Node) -> None:
-        """Make the next attempt of a step that waited for it."""
-        ...
-
-    def landed(self, turn: Turn, node: Node, was: Status) -> None:
-        """Take note that an attempt ended by which the step left the status *was*."""
-        ...
-
-    def expire(self, turn: Turn, node: Node) -> None:
-        """End an execution or a sub-workflow whose deadline has passed."""
-        ...
-
-    def interrupt(self, turn: Turn) -> None:
-        """Abort everything that is out or waiting."""
-        ...
-
-    def revive(self, turn: Turn) -> None:
-        """Prepare everything to try again what has failed."""
-        ...
 
 
 def decide(tree: Tree, program: Program, event: Event, moment: Moment) -> Decision:
@@ -201,10 +89,13 @@ def decide(tree: Tree, program: Program, event: Event, moment: Moment) -> Decisi
             it was, but the program has to be made anew from it.
     """
     turn = Turn(tree, moment)
+    had_ended = turn.root.state in ENDED
     with tree.transaction():
         verdict = _HANDLERS[type(event)](turn, program, event)
+        if turn.root.state in ENDED and not had_ended:
+            answer(turn.root)
     changes = tree.take()
-    if isinstance(event, StepStarted):
+    if isinstance(event, StepStarted | PermitRequested | StepSilent | StepHeard):
         # The step stays where it is: what its state asks for has been asked for before, and the
         # attempt that has just begun must not be sent again.
         changes = Changes(changes.nodes, ())
@@ -229,7 +120,11 @@ def _start(turn: Turn, program: Program, event: ExecutionStarted) -> Verdict:
     began = execution.Began(turn.now_ms, turn.clock_ms, program.timeout_ms, event.epoch)
     turn.root.apply(execution.BEGIN, began)
     program.begin(turn, event.results)
-    return _go_on(turn, program)
+    if not event.paused_by:
+        return _go_on(turn, program)
+    turn.root.apply(execution.SUSPEND, execution.Suspended(turn.now_ms, "run"))
+    _go_on(turn, program)
+    return _obey(turn, event.paused_by, "pause")
 
 
 def _go_on(turn: Turn, program: Program) -> Accepted:
@@ -298,15 +193,21 @@ def _fail(turn: Turn, program: Program, event: StepFailed) -> Verdict:
 
 
 def _land(turn: Turn, program: Program, node: Node, move: Callable[[], None]) -> Verdict:
-    was = Status(node.state.value)
+    was, was_silent = Status(node.state.value), node.read(STEP).silent_ms is not None
     move()
+    if was_silent:
+        _note_incident(turn)
     program.landed(turn, node, was)
     return _go_on(turn, program)
 
 
 def _retry_due(turn: Turn, program: Program, node: Node, event: StepFailed) -> int | None:
     """Return when (execution time) the next attempt is due, or None if there is none."""
-    policy = _policy(program.definition(node).retry, event)
+    definition = program.definition(node)
+    if definition.at_most_once:
+        # Another attempt would need another permit.
+        return None
+    policy = _policy(definition.retry, event)
     spent = node.read(STEP).spent + 1
     if not event.retryable or not policy.allows(spent, event.failure.type):
         return None
@@ -331,6 +232,53 @@ def _note_start(turn: Turn, _program: Program, event: StepStarted) -> Verdict:
         return Dropped("it is known that the attempt has begun")
     node.apply(steps.NOTE_START, turn.now_ms)
     return Accepted(_status(turn))
+
+
+def _grant(turn: Turn, program: Program, event: PermitRequested) -> Verdict:
+    node = _find_present(turn, event.attempt)
+    if isinstance(node, Dropped):
+        return node
+    holder = node.read(STEP).permit
+    if not program.definition(node).at_most_once:
+        return Dropped("the step does not run with a permit")
+    if holder and holder != event.permit:
+        return Dropped("somebody else has the permit")
+    if not holder:
+        node.apply(steps.GRANT, steps.Granted(turn.now_ms, event.permit, event.worker))
+    return Accepted(_status(turn))
+
+
+def _note_silence(turn: Turn, _program: Program, event: StepSilent) -> Verdict:
+    node = _find_present(turn, event.attempt)
+    if isinstance(node, Dropped):
+        return node
+    data = node.read(STEP)
+    if not data.permit or data.silent_ms is not None:
+        return Dropped("it is sent again, or its silence is known")
+    node.apply(steps.NOTE_SILENCE, turn.now_ms)
+    _note_incident(turn)
+    return Accepted(_status(turn))
+
+
+def _hear(turn: Turn, _program: Program, event: StepHeard) -> Verdict:
+    node = _find_present(turn, event.attempt)
+    if isinstance(node, Dropped):
+        return node
+    if node.read(STEP).silent_ms is None:
+        return Dropped("it was not silent")
+    node.apply(steps.HEAR, None)
+    _note_incident(turn)
+    return Accepted(_status(turn))
+
+
+def _note_incident(turn: Turn) -> None:
+    """Say of the execution which of its steps are silent and cannot be sent again."""
+    silent = [
+        f"nothing is heard of the worker {node.data.worker!r}, which alone may run {node.path}"
+        for node in turn.tree.walk()
+        if node.machine is STEP and node.state is Status.RUNNING and node.data.silent_ms is not None
+    ]
+    turn.root.apply(execution.NOTE_INCIDENT[_status(turn)], "; ".join(silent))
 
 
 # ---------------------------------------------------------------------------------- timers
@@ -406,20 +354,24 @@ def _suspend(turn: Turn, program: Program, event: SuspendRequested) -> Verdict:
         turn.root.apply(execution.SUSPEND, execution.Suspended(turn.now_ms, event.clock))
         _go_on(turn, program)
     elif turn.root.state not in (Status.SUSPENDING, Status.SUSPENDED):
-        return _refuse(turn, "suspend")
-    return _obey(turn, event.command, "suspend")
+        return _refuse(turn, event.verb)
+    return _obey(turn, event.command, event.verb)
 
 
 def _resume(turn: Turn, program: Program, event: ResumeRequested) -> Verdict:
-    before = _obeyed(turn, event.command)
+    before = _obeyed(turn, event.command) or _held(turn, event)
     if before is not None:
         return before
     match turn.root.state:
+        case Status.RUNNING if turn.execution.incident:
+            return _refuse(turn, "resume", f"{turn.execution.incident}: wait for it, or abort")
         case Status.RUNNING:
             return _obey(turn, event.command, "resume")
         case Status.SUSPENDING | Status.SUSPENDED:
             turn.root.apply(execution.RESUME, turn.now_ms)
             _catch_up(turn, program)
+        case Status.FAILURE if spent := program.unrepeatable(turn):
+            return _refuse(turn, "resume", f"{', '.join(spent)} ran, and runs at most once")
         case Status.FAILURE:
             began = execution.Began(turn.now_ms, turn.clock_ms, program.timeout_ms)
             turn.root.apply(execution.REVIVE, began)
@@ -428,6 +380,19 @@ def _resume(turn: Turn, program: Program, event: ResumeRequested) -> Verdict:
             return _refuse(turn, "resume", "only a suspended or failed execution can be resumed")
     _go_on(turn, program)
     return _obey(turn, event.command, "resume")
+
+
+def _held(turn: Turn, event: ResumeRequested) -> Refused | None:
+    """Refuse to end the pause of an execution that is held by something else too, or by nothing."""
+    if not event.only_paused:
+        return None
+    held: list[str] = []
+    for node in turn.root.collection("commands", COMMAND):
+        verb = node.read(COMMAND).verb
+        held = [] if verb == "resume" else [*held, verb]
+    if turn.root.state in (Status.SUSPENDING, Status.SUSPENDED) and "suspend" not in held:
+        return None
+    return _refuse(turn, "resume", "it is not a pause of its workflow that holds it")
 
 
 def _catch_up(turn: Turn, program: Program) -> None:
@@ -464,9 +429,17 @@ def _abort(turn: Turn, program: Program, event: AbortRequested) -> Verdict:
     return _obey(turn, event.command, "abort")
 
 
+def _wait(turn: Turn, _program: Program, event: AnswerRequested) -> Verdict:
+    error = wait(turn.root, event.waiter, WaiterData(event.reply_to, event.correlation))
+    return Accepted(_status(turn)) if error is None else Refused(error)
+
+
 _HANDLERS: Final[dict[type, Callable[[Turn, Program, Any], Verdict]]] = {
     ExecutionStarted: _start,
     StepStarted: _note_start,
+    PermitRequested: _grant,
+    StepSilent: _note_silence,
+    StepHeard: _hear,
     StepSucceeded: _succeed,
     StepFailed: _fail,
     StepSkipped: _skip,
@@ -474,4 +447,5 @@ _HANDLERS: Final[dict[type, Callable[[Turn, Program, Any], Verdict]]] = {
     SuspendRequested: _suspend,
     ResumeRequested: _resume,
     AbortRequested: _abort,
+    AnswerRequested: _wait,
 }

@@ -13,11 +13,15 @@ from flow.kernel.machine import MachineTask, Ref
 
 __all__ = [
     "AbortRequested",
+    "AnswerRequested",
     "Attempt",
     "Event",
     "ExecutionStarted",
+    "PermitRequested",
     "ResumeRequested",
     "StepFailed",
+    "StepHeard",
+    "StepSilent",
     "StepSkipped",
     "StepStarted",
     "StepSucceeded",
@@ -55,6 +59,8 @@ class ExecutionStarted:
         labels: For finding it again.
         epoch: The first run epoch. One that no execution of this id had before keeps answers to
             a deleted execution out of a new one.
+        paused_by: The id of the command that pauses the workflow: the execution is suspended from
+            the beginning, before its first attempt. Empty if the workflow is not paused.
     """
 
     workflow: str
@@ -65,11 +71,41 @@ class ExecutionStarted:
     results: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     epoch: int = 1
+    paused_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class StepStarted:
     """A worker has begun with an attempt."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class PermitRequested:
+    """A worker wants to begin with an attempt of a step that runs at most once.
+
+    Args:
+        attempt: Which.
+        permit: Tells one taking of the request from all others; not empty.
+        worker: The worker.
+    """
+
+    attempt: Attempt
+    permit: str
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepSilent:
+    """Nothing is heard of an attempt that is not sent again."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class StepHeard:
+    """An attempt that was silent goes on."""
 
     attempt: Attempt
 
@@ -125,17 +161,25 @@ class SuspendRequested:
     Args:
         command: The id of the command; the same id again does nothing.
         clock: Whether deadlines go on meanwhile, or stop.
+        verb: Whether it is the execution that is suspended, or its whole workflow that is paused.
     """
 
     command: str
     clock: Literal["run", "stop"] = "run"
+    verb: Literal["suspend", "pause"] = "suspend"
 
 
 @dataclass(frozen=True, slots=True)
 class ResumeRequested:
-    """Somebody wants it to go on, or to try again what has failed."""
+    """Somebody wants it to go on, or to try again what has failed.
+
+    Args:
+        command: The id of the command; the same id again does nothing.
+        only_paused: Whether it may only go on if nothing but a pause of its workflow holds it.
+    """
 
     command: str
+    only_paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +190,27 @@ class AbortRequested:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerRequested:
+    """Somebody wants to be told how it ends, and will not ask again.
+
+    Args:
+        waiter: The same for the same `reply_to` and `correlation`, and for no others: one word.
+        reply_to: The queue that the answer goes to.
+        correlation: What ties the answer to the question.
+    """
+
+    waiter: str
+    reply_to: str
+    correlation: str
+
+
 Event = (
     ExecutionStarted
     | StepStarted
+    | PermitRequested
+    | StepSilent
+    | StepHeard
     | StepSucceeded
     | StepFailed
     | StepSkipped
@@ -156,4 +218,5 @@ Event = (
     | SuspendRequested
     | ResumeRequested
     | AbortRequested
+    | AnswerRequested
 )

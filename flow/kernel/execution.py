@@ -96,7 +96,7 @@ class CommandData:
     """A command that was obeyed, so that the same command again does nothing.
 
     Args:
-        verb: `suspend`, `resume` or `abort`.
+        verb: `suspend`, `pause`, `resume` or `abort`.
         status: The status that it was answered with.
     """
 
@@ -203,6 +203,10 @@ def _note_outcome(data: ExecutionData, event: OutcomeKnown) -> ExecutionData:
     return replace(data, outcome=event.status.value, failure=event.failure)
 
 
+def _note_incident(data: ExecutionData, incident: str) -> ExecutionData:
+    return replace(data, incident=incident)
+
+
 def _new_epoch(data: ExecutionData, _event: None) -> ExecutionData:
     return replace(data, epoch=data.epoch + 1)
 
@@ -249,6 +253,11 @@ NOTE_OUTCOME: Final = Transition(
     Status.RUNNING,
     _note_outcome,
 )
+NOTE_INCIDENT: Final = {
+    status: Transition("note incident", frozenset({status}), status, _note_incident)
+    for status in (Status.RUNNING, Status.SUSPENDING)
+}
+"""By status: what is said of an execution changes, and it stays where it is."""
 SUCCEED: Final = Transition("succeed", frozenset({Status.RUNNING}), Status.SUCCESS, _end)
 FAIL: Final = Transition("fail", frozenset({Status.RUNNING}), Status.FAILURE, _end)
 

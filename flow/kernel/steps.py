@@ -13,6 +13,11 @@ again for as long as it is out, and its answer is taken once.
 
 A success is taken from any attempt of the present run epoch, while there is no result. A failure
 is taken only from the present attempt: an older one is history.
+
+*Permits.* A step that runs at most once goes out like any other, but whoever gets it has to ask
+for its permit before the handler runs. There is one permit ever, and it belongs to whoever asked
+first. From then on the attempt is not sent any more, to nobody; if nothing is heard of it, a
+person has to look at it.
 """
 
 from collections.abc import Mapping
@@ -46,6 +51,9 @@ class StepData:
         headers: The headers of the response.
         failure: Why the last attempt, or the step, failed.
         reason: Why it was skipped, or EXPIRED if no worker began with it in time.
+        permit: Who may run the handler of a step that runs at most once; empty before that.
+        worker: The worker that this is.
+        silent_ms: Since when (wall time) it is clear that nothing is heard of it, or None.
     """
 
     attempt: int = 0
@@ -59,6 +67,18 @@ class StepData:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     failure: Failure | None = None
     reason: str = ""
+    permit: str = ""
+    worker: str = ""
+    silent_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A worker gets the permit."""
+
+    now_ms: int
+    permit: str
+    worker: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +148,28 @@ def _note_start(data: StepData, now_ms: int) -> StepData:
     return replace(data, started_ms=now_ms, due_ms=None)
 
 
+def _grant(data: StepData, event: Granted) -> StepData:
+    return replace(
+        data,
+        started_ms=event.now_ms,
+        due_ms=None,
+        permit=event.permit,
+        worker=event.worker,
+    )
+
+
+def _note_silence(data: StepData, now_ms: int) -> StepData:
+    return replace(data, silent_ms=now_ms)
+
+
+def _hear(data: StepData, _event: None) -> StepData:
+    return replace(data, silent_ms=None)
+
+
 def _succeed(data: StepData, event: Succeeded) -> StepData:
     return replace(
         data,
+        silent_ms=None,
         ended_ms=event.now_ms,
         due_ms=None,
         output=event.output,
@@ -148,6 +187,7 @@ def _fail(data: StepData, event: Failed) -> StepData:
         data,
         spent=data.spent + 1,
         due_ms=None,
+        silent_ms=None,
         ended_ms=event.now_ms,
         failure=event.failure,
     )
@@ -172,6 +212,7 @@ def _skip(data: StepData, event: Skipped) -> StepData:
     return replace(
         data,
         due_ms=None,
+        silent_ms=None,
         ended_ms=event.now_ms,
         reason=event.reason,
         output=event.output,
@@ -196,6 +237,14 @@ NOTE_START: Final = Transition(
     Status.RUNNING,
     _note_start,
 )
+GRANT: Final = Transition("grant", frozenset({Status.RUNNING}), Status.RUNNING, _grant)
+NOTE_SILENCE: Final = Transition(
+    "note silence",
+    frozenset({Status.RUNNING}),
+    Status.RUNNING,
+    _note_silence,
+)
+HEAR: Final = Transition("hear", frozenset({Status.RUNNING}), Status.RUNNING, _hear)
 SUCCEED: Final = Transition("succeed", _OUT, Status.SUCCESS, _succeed)
 BACK_OFF: Final = Transition(
     "back off",

@@ -18,7 +18,7 @@ The work is done elsewhere: `index` knows what is ready and what is out, `sendin
 `ending` ends what is done, `interrupting` what has to stop, and `reviving` puts back what failed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from flow.kernel import steps
 from flow.kernel.decide import Turn
@@ -153,6 +153,10 @@ class StepsProgram:
     def interrupt(self, turn: Turn) -> None:
         """Abort everything that is out or waiting."""
         interrupting.interrupt(turn, self._index, turn.root)
+
+    def unrepeatable(self, turn: Turn) -> Sequence[str]:
+        """Return the paths of failed steps that would have to run again, and must not."""
+        return tuple(reviving.unrepeatable(turn.root, self._plan))
 
     def revive(self, turn: Turn) -> None:
         """Prepare everything to try again what has failed."""

@@ -14,6 +14,7 @@ from hypothesis import given, strategies as st
 
 from flow.clock import (
     HybridClock,
+    StoreClock,
     SystemChance,
     SystemClock,
     SystemThreads,
@@ -312,3 +313,22 @@ def test_numbers_that_are_no_stamps_are_refused(number: int) -> None:
     """A number of more than 63 bits, or a negative one, is no stamp."""
     with pytest.raises(CorruptRecord):
         HybridClock.from_int(number)
+
+
+async def test_the_time_of_the_store_is_kept_between_renewals() -> None:
+    """After the store has told its time, that is what passes, whatever the machine believes."""
+    machine = ManualClock(now_ms=1_000_000)
+    clock = StoreClock(machine)
+    assert clock.now_ms() == 1_000_000
+    asked = machine.monotonic()
+    await machine.advance(2)
+    # It was right at some moment of these two seconds: half of them are taken to have passed.
+    assert clock.set(5_000_000, asked) == 4_000_000 + 1_000 - 2_000
+    assert clock.now_ms() == 5_001_000
+    await machine.advance(10)
+    assert clock.now_ms() == 5_011_000
+    assert clock.set(5_011_000, machine.monotonic()) == 0
+    rung: list[int] = []
+    clock.call_at(clock.monotonic() + 1, lambda: rung.append(clock.now_ms()))
+    await machine.advance(1)
+    assert rung == [5_012_000]

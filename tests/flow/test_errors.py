@@ -40,6 +40,9 @@ GOLDEN: list[tuple[str, tuple[Any, ...], str]] = [
      "workflow 'w': steps require each other in a circle: a -> b -> a; c -> d -> e -> c"),
     ("StepIsRequired", ("w", {"a": ["b", "c"], "d": ["e"]}),
      "workflow 'w': cannot remove steps: 'a' is required by 'b', 'c'; 'd' is required by 'e'"),
+    ("UnresolvedSteps", ("w", ("a", "b")),
+     ("workflow 'w' names steps of other programs: 'a', 'b'. It can be run, but what it is made of "
+     "is known only once they are announced: `await app.workflows.load('w')` returns it then")),
     ("InvalidInput", ("the body", "it is no JSON"), "the body: it is no JSON"),
     ("TooLarge", ("the request of step 'a'", 300_000, 262_144, ("b", "c")),
      ("the request of step 'a' has 300,000 bytes; at most 262,144 are allowed; it is made of "
@@ -57,6 +60,17 @@ GOLDEN: list[tuple[str, tuple[Any, ...], str]] = [
     ("MissingResults", ("w", {"a": ["b", "c"], "d": ["e"]}),
      ("workflow 'w' cannot start there: results are needed of 'a' (for 'b', 'c'), 'd' (for 'e'); "
      "supply them, or take them from an earlier execution")),
+    ("MissingSteps", ("w", {"reserv": ["ship"], "pay": [], "tell": ["a", "b"]}, ("reserve",)),
+     ("workflow 'w' names steps that nobody has announced yet: 'reserv' (for 'ship'; did you mean "
+     "'reserve'?), 'pay', 'tell' (for 'a', 'b'). Start the services that declare them")),
+    ("MissingSteps", ("w", {f"s{n}": [] for n in range(22)}),
+     ("workflow 'w' names steps that nobody has announced yet: "
+     + ", ".join(f"'s{n}'" for n in range(20)) + ", and 2 more. "
+     "Start the services that declare them")),
+    ("StepConflict", ("reserve", "b", "0123456789abcdef", "a", "fedcba9876543210"),
+     ("service 'b' announces step 'reserve' (01234567), but service 'a' has announced another step "
+     "of this id (fedcba98). Give one of them another id; or, if 'a' is gone for good: "
+     "await app.catalogue.forget('reserve')")),
     ("ExecutionConflict", ("e", "another input"),
      ("execution 'e' already exists with another input; the same id can only be used for the same "
      "start")),
@@ -64,6 +78,11 @@ GOLDEN: list[tuple[str, tuple[Any, ...], str]] = [
     ("NotPossible", ("resume", "e", "SUCCESS", "start it again"),
      "cannot resume execution 'e': it is SUCCESS; start it again"),
     ("NotPossible", ("abort", "e", "FAILURE"), "cannot abort execution 'e': it is FAILURE"),
+    ("TooMany", ("waiters for one execution", 1_000),
+     "there are 1,000 waiters for one execution already, and no more are allowed"),
+    ("ExecutionPruned", ("e", "SUCCESS"),
+     ("execution 'e' ended in SUCCESS and was pruned since: its result, report and history are "
+      "gone")),
     ("ExecutionFailed", ("e", "step 'a': ValueError: b"),
      "execution 'e' failed: step 'a': ValueError: b"),
     ("ExecutionAborted", ("e", "by hand"), "execution 'e' was aborted: by hand"),

@@ -105,3 +105,16 @@ def test_a_long_wrong_name_is_cut() -> None:
     with pytest.raises(InvalidName) as caught:
         names.check_name("step", "é" * 1_000_000)
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("pattern", ["a", "orders.*", "#", "*.paid", "a.#.b", "a_b-1.*.#"])
+def test_patterns_of_topics(pattern: str) -> None:
+    """Words, `*` and `#` with dots between may say which topics are wanted."""
+    assert names.check_topics(pattern) == pattern
+
+
+@pytest.mark.parametrize("pattern", ["", ".", "a.", "a*", "**", "a.##", "a b", 5, "x" * 201])
+def test_what_is_no_pattern_of_topics(pattern: object) -> None:
+    """Anything else is refused with the rule."""
+    with pytest.raises(InvalidName, match="any number of words"):
+        names.check_topics(pattern)

@@ -25,6 +25,7 @@ from flow.step import (
     to_template,
     workflow_input,
 )
+from flow.workflow import WorkflowDefinition
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -208,3 +209,24 @@ def test_a_wrong_input_names_its_step() -> None:
     """An input that is no template is refused with the step whose it is."""
     with pytest.raises(InvalidReference, match=r"^the input of step 'b': the reference to"):
         Step.call("a.b", input=object())
+
+
+def test_long_steps_and_steps_that_run_at_most_once() -> None:
+    """A heartbeat is a time span, and what runs at most once has no second attempt."""
+    definition = Step.call("a.b", heartbeat=2.5, at_most_once=True).definition()
+    assert (definition.heartbeat_ms, definition.at_most_once) == (2_500, True)
+    plain = Step.call("a.b", at_most_once=False, retry=RetryPolicy()).definition()
+    assert (plain.heartbeat_ms, plain.at_most_once) == (None, False)
+    with pytest.raises(InvalidOption, match="heartbeat=0 is not possible"):
+        Step.call("a.b", heartbeat=0)
+    with pytest.raises(InvalidOption, match=r"retry=.*runs at most once is not tried again"):
+        Step.call("a.b", at_most_once=True, retry=RetryPolicy())
+
+
+@pytest.mark.parametrize("options", [{"heartbeat": 5}, {"at_most_once": True}])
+def test_only_calls_run_long(options: dict[str, Any]) -> None:
+    """Publications and sub-workflows have no handler that could beat or ask for a permit."""
+    with pytest.raises(InvalidOption, match="only a step that calls an endpoint"):
+        Step.publish("a.b", **options)
+    with pytest.raises(InvalidOption, match="only a step that calls an endpoint"):
+        Step.sub_workflow(WorkflowDefinition(id="w", steps=()), **options)

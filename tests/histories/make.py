@@ -103,7 +103,14 @@ async def make() -> Mapping[str, Mapping[str, Any]]:
         await third.resume()
         await test.settle()
         fourth = await waiting.execute({}, id="waiting")
-        return {each.id: await history_of(each) for each in (first, second, third, fourth)}
+        fifth = await complete.execute({"total": 8}, id="waited")
+        await app.workflows.pause("order", reason="release")
+        sixth = await complete.execute({"total": 9}, id="paused")
+        await sixth.suspend(reason="by hand")
+        await app.workflows.unpause("order")
+        await app.client.ask("result", {"durable": True}, "waited", within_s=None)
+        made = (first, second, third, fourth, fifth, sixth)
+        return {each.id: await history_of(each) for each in made}
 
 
 def main() -> None:

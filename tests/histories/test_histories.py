@@ -16,7 +16,7 @@ from flow.kernel.decide import MACHINES
 from flow.kernel.tree import Tree
 from flow.planner import plan
 from flow.programs.steps import StepsProgram
-from flow.runtime.views import execution_view
+from flow.runtime.orchestrator.views import execution_view
 
 HISTORIES = sorted(Path(__file__).parent.glob("*.json"))
 # What the journal does not hold: what is only known while the execution is in memory.
@@ -78,4 +78,5 @@ def test_an_old_definition_keeps_its_hash(path: Path) -> None:
 
 def test_there_are_histories() -> None:
     """The files are there: without them the tests above would prove nothing."""
-    assert {path.stem for path in HISTORIES} >= {"complete", "controlled", "failed", "waiting"}
+    names = {path.stem for path in HISTORIES}
+    assert names >= {"complete", "controlled", "failed", "waiting", "waited", "paused"}

@@ -79,6 +79,8 @@ def _steps(workflows: st.SearchStrategy[Any]) -> st.SearchStrategy[StepDefinitio
         concurrency=st.none() | st.integers(1, 9),
         labels=LABELS,
         workflow=workflows,
+        heartbeat_ms=st.none() | TIMES,
+        at_most_once=st.booleans(),
     )
 
 
@@ -96,6 +98,7 @@ def _workflows(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[WorkflowDefin
     )
 
 
+STEPS: Final = _steps(st.none())
 WORKFLOWS: Final = _workflows(st.none() | _workflows(st.none()))
 OPTIONS: Final = st.builds(
     StartOptions,

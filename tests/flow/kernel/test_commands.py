@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from flow.kernel.commands import CancelStep, ExecutionDeadline, RetryDue, RunStep, StartDue
+from flow.kernel.commands import (
+    CancelStep,
+    ExecutionDeadline,
+    RetryDue,
+    RunStep,
+    SendAnswer,
+    StartDue,
+)
 from flow.kernel.execution import ExecutionData
 from flow.kernel.machine import MachineTask, Ref
 from flow.kernel.steps import StepData
@@ -37,6 +44,9 @@ CASES = [
     (RUN, Status.RUNNING, THIRD, False),
     (RUN, Status.RUNNING, StepData(attempt=2, epoch=2), False),
     (RUN, Status.SUCCESS, SECOND, False),
+    (RUN, Status.RUNNING, StepData(attempt=2, epoch=1, permit="p"), False),
+    (SendAnswer(), Status.SUCCESS, None, True),
+    (SendAnswer(), Status.PENDING, None, False),
     (CANCEL, Status.ABORTED, SECOND, True),
     (CANCEL, Status.RUNNING, SECOND, False),
     (CANCEL, Status.RUNNING, THIRD, True),

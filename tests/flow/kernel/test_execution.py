@@ -59,6 +59,16 @@ def test_the_table(
             assert tree.root.state is state
 
 
+@pytest.mark.parametrize("state", Status)
+def test_incidents_are_noted_where_attempts_can_be_out(state: Status) -> None:
+    """What is said of an execution changes while it runs or is being suspended, and only then."""
+    move = execution.NOTE_INCIDENT.get(state)
+    assert (move is not None) == (state in (Status.RUNNING, Status.SUSPENDING))
+    if move is not None:
+        assert move.destination is state
+        assert move.apply(ExecutionData(), "look").incident == "look"
+
+
 def test_all_arrows_are_in_the_table() -> None:
     """The golden table names every transition of the module."""
     arrows = {item.name for item in vars(execution).values() if isinstance(item, Transition)}

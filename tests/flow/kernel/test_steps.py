@@ -22,6 +22,9 @@ WHY = Failure("builtins.ValueError", "no")
 TABLE: list[tuple[Transition[StepData, Any], Any, str, str]] = [
     (steps.DISPATCH, steps.Dispatched(5, 1, None), "PENDING RETRYING", "RUNNING"),
     (steps.NOTE_START, 5, "RUNNING", "RUNNING"),
+    (steps.GRANT, steps.Granted(5, "p", "w"), "RUNNING", "RUNNING"),
+    (steps.NOTE_SILENCE, 5, "RUNNING", "RUNNING"),
+    (steps.HEAR, None, "RUNNING", "RUNNING"),
     (steps.SUCCEED, steps.Succeeded(5, b"1", {}), "RUNNING RETRYING", "SUCCESS"),
     (steps.BACK_OFF, steps.Failed(5, WHY, 9), "RUNNING", "RETRYING"),
     (steps.FAIL, steps.Failed(5, WHY), "RUNNING", "FAILURE"),
@@ -92,6 +95,21 @@ def test_ends_without_an_answer() -> None:
 def test_a_start_stops_the_timer() -> None:
     """Once a worker has begun, the attempt need not begin any more."""
     assert steps.NOTE_START.apply(StepData(due_ms=9), 5) == StepData(started_ms=5)
+
+
+def test_a_permit_names_its_holder() -> None:
+    """A permit says who has it, and counts as the beginning; silence comes and goes."""
+    granted = steps.GRANT.apply(StepData(due_ms=9), steps.Granted(5, "p", "w"))
+    assert granted == StepData(started_ms=5, permit="p", worker="w")
+    silent = steps.NOTE_SILENCE.apply(granted, 7)
+    assert silent.silent_ms == 7
+    assert steps.HEAR.apply(silent, None) == granted
+    ends = [
+        steps.SUCCEED.apply(silent, steps.Succeeded(8, b"1", {})),
+        steps.FAIL.apply(silent, steps.Failed(8, WHY)),
+        steps.SKIP.apply(silent, steps.Skipped(8, "none")),
+    ]
+    assert [(end.silent_ms, end.permit) for end in ends] == [(None, "p")] * 3
 
 
 def test_a_revived_step_has_a_fresh_budget() -> None:

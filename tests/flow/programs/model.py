@@ -15,6 +15,7 @@ from typing import Any
 from flow.codec import loads
 from flow.plan import Plan, PlannedStep
 from flow.step import Composed, FromInput, FromStep, Listed, Literal, StepDefinition, Template
+from tests.flow.programs import model_permits
 
 WELL = ("SUCCESS", "SKIPPED")
 OUT = ("RUNNING", "RETRYING")
@@ -39,6 +40,8 @@ class Member:
     epoch: int = 0
     due: int | None = None
     started: bool = False
+    permit: str = ""
+    silent: bool = False
     output: Any = None
     inner: Flow | None = None
 
@@ -378,8 +381,10 @@ class Model(Quiet):
         if member.status not in OUT or attempt > member.attempt:
             return False
         present = member.status == "RUNNING" and attempt == member.attempt
-        if kind in ("fail", "start") and not present:
+        if kind in ("fail", "start", *model_permits.KINDS) and not present:
             return False
+        if kind in model_permits.KINDS:
+            return model_permits.take(member, kind)
         if kind == "start":
             counted = not member.started
             member.started, member.due = True, None
@@ -414,7 +419,7 @@ class Model(Quiet):
             for path in due:
                 if any(one == path and at <= self.clock for one, at in self.timers()):
                     self._act(path)
-        elif self.root.status == "FAILURE":
+        elif self.root.status == "FAILURE" and not model_permits.is_unrepeatable(self.root):
             self.epoch += 1
             self._revive(self.root)
             self.root.status = "RUNNING"
@@ -433,7 +438,12 @@ class Model(Quiet):
         policy, flow = member.definition.retry, member.flow
         is_hook = "hooks/" in member.path[len(flow.path) :]
         halted = flow.stopped() or (flow.failing and not is_hook)
-        if policy is None or member.spent >= policy.max_attempts or halted:
+        if (
+            member.definition.at_most_once
+            or policy is None
+            or member.spent >= policy.max_attempts
+            or halted
+        ):
             self.end(member, "FAILURE")
             return
         member.status = "RETRYING"

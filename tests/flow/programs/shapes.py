@@ -97,6 +97,7 @@ def _random_step(random: Random, id: str, depth: int, **options: Any) -> StepDef
             id=id, kind=StepKind.WORKFLOW, target=workflow.id, workflow=workflow, **options
         )
     options["retry"] = random.choice((None, RetryPolicy(max_attempts=random.randint(1, 3))))
+    options["at_most_once"] = random.random() < _RARE
     options["start_within_ms"] = random.choice((None, None, None, 2_500))
     target = random.choice(("service.a", "service.b", "service.c"))
     return StepDefinition(id=id, kind=StepKind.CALL, target=target, **options)

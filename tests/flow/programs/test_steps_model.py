@@ -18,14 +18,18 @@ from hypothesis.stateful import (
 )
 
 from flow.codec import loads
-from flow.kernel.commands import RunStep
+from flow.kernel.commands import RunStep, SendAnswer
 from flow.kernel.decide import Accepted, Dropped, Verdict
 from flow.kernel.events import (
+    AnswerRequested,
     Attempt,
     Event,
     ExecutionStarted,
+    PermitRequested,
     ResumeRequested,
     StepFailed,
+    StepHeard,
+    StepSilent,
     StepSkipped,
     StepStarted,
     StepSucceeded,
@@ -36,6 +40,7 @@ from flow.kernel.steps import STEP
 from flow.plan import Plan
 from flow.programs import sending
 from flow.status import Status
+from tests.flow.programs import model_permits
 from tests.flow.programs.driver import FAILURE, Run
 from tests.flow.programs.model import Model
 from tests.flow.programs.shapes import LARGEST, random_plan
@@ -47,9 +52,10 @@ OPTIONS = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+NEWS = ("ask1", *model_permits.KINDS)
 ANSWERS = st.tuples(
     st.integers(0, 1_000),
-    st.sampled_from(("succeed", "succeed", "succeed", "fail", "fail", "skip", "start")),
+    st.sampled_from(("succeed", "succeed", "succeed", "fail", "fail", "skip", "start", *NEWS)),
     st.sampled_from((b"1", b'{"x":1}', b"null")),
 )
 WELL = ("SUCCESS", "SKIPPED")
@@ -78,6 +84,7 @@ class Execution(RuleBasedStateMachine):
         self.sent: list[tuple[str, Attempt]] = []
         self.results: dict[int, bytes | None] = {}
         self.commands = 0
+        self.owed: set[str] = set()
 
     # -------------------------------------------------------------------------- events
 
@@ -155,6 +162,12 @@ class Execution(RuleBasedStateMachine):
         self.commands += 1
         self._decide(ResumeRequested(f"c{self.commands}"))
 
+    @rule(pick=st.integers(1, 3))
+    def ask(self, pick: int) -> None:
+        """Ask for an answer that is kept, perhaps not for the first time."""
+        self.owed.add(f"waiters/w{pick}")
+        self._decide(AnswerRequested(f"w{pick}", "shop.reply.1", f"c{pick}"))
+
     @rule(chance=st.integers(0, 5))
     def abort(self, chance: int) -> None:
         """Abort, but not often."""
@@ -163,6 +176,7 @@ class Execution(RuleBasedStateMachine):
             for each in (self.run, self.twin):
                 each.abort("abort")
             self._note_sent()
+            self._note_answers()
 
     # ---------------------------------------------------------------------- invariants
 
@@ -182,6 +196,9 @@ class Execution(RuleBasedStateMachine):
         }
         others = {path: (status, 0, 0) for path, status in run.states.items() if path not in found}
         assert {**found, **others} == expected
+        if run.status in (Status.RUNNING, Status.SUSPENDING):
+            silent = [one for one in model.members() if one.silent and one.status == "RUNNING"]
+            assert run.data.incident.count("nothing is heard") == len(silent)
         timers = [(one.ref.path, one.task.deadline_ms) for one in run.timers()]
         assert sorted(timers) == sorted(model.timers())
         self.sound = True
@@ -259,6 +276,10 @@ class Execution(RuleBasedStateMachine):
             "fail": StepFailed(attempt, FAILURE),
             "skip": StepSkipped(attempt, "nothing to do"),
             "start": StepStarted(attempt),
+            "silent": StepSilent(attempt),
+            "heard": StepHeard(attempt),
+            "ask1": PermitRequested(attempt, "ask1", "w1"),
+            "ask2": PermitRequested(attempt, "ask2", "w2"),
         }
         verdict = self._decide(events[kind])
         assert isinstance(verdict, Accepted if counts else Dropped)
@@ -276,7 +297,16 @@ class Execution(RuleBasedStateMachine):
         if isinstance(verdict, Dropped):
             assert not before.changes
         self._note_sent()
+        self._note_answers()
         return verdict
+
+    def _note_answers(self) -> None:
+        """Check that exactly those are answered who are owed an answer, as soon as it is known."""
+        assert self.run.last is not None
+        outputs = self.run.last.changes.outputs
+        answered = {one.ref.path for one in outputs if isinstance(one.task, SendAnswer)}
+        assert answered == (self.owed if self.run.status.ended else set())
+        self.owed -= answered
 
     def _note_sent(self) -> None:
         sent = self.run.sent()
@@ -285,32 +315,35 @@ class Execution(RuleBasedStateMachine):
         if sent:
             assert self.run.status is Status.RUNNING
         for path, task in sent:
-            self._expect_allowed(path)
+            expect_allowed(self.run, path)
             node = self.run.tree.node(path)
             self.sent.append((path, Attempt(node.created, task.epoch, task.attempt)))
 
-    def _expect_allowed(self, path: str) -> None:
-        """Check that a step may be sent, by the definition alone."""
-        node = self.run.tree.node(path)
-        step = self.run.program.planned(node)
-        policy = step.definition.retry
-        assert node.read(STEP).spent < (1 if policy is None else policy.max_attempts)
-        plan = self.run.program.plan_of(node)
-        for number in step.requires:
-            assert self._is_satisfied(plan, path, number)
 
-    def _is_satisfied(self, plan: Plan, path: str, number: int) -> bool:
-        required = plan.steps[number]
-        prefix = path.rpartition("/")[0]
-        states = self.run.states
+def expect_allowed(run: Run, path: str) -> None:
+    """Check that a step may be sent, by the definition alone."""
+    node = run.tree.node(path)
+    step = run.program.planned(node)
+    policy = step.definition.retry
+    assert node.read(STEP).spent < (1 if policy is None else policy.max_attempts)
+    plan = run.program.plan_of(node)
+    for number in step.requires:
+        assert is_satisfied(run, plan, path, number)
 
-        def state(step: int | None) -> str:
-            key = "" if step is None else plan.steps[step].definition.id
-            return states.get(f"{prefix}/{key}", "")
 
-        if number in plan.outside or state(number) in WELL or state(required.fallback) in WELL:
-            return True
-        return required.definition.optional and state(number) == "FAILURE"
+def is_satisfied(run: Run, plan: Plan, path: str, number: int) -> bool:
+    """Return whether a step that another one requires is done with, by the definition alone."""
+    required = plan.steps[number]
+    prefix = path.rpartition("/")[0]
+    states = run.states
+
+    def state(step: int | None) -> str:
+        key = "" if step is None else plan.steps[step].definition.id
+        return states.get(f"{prefix}/{key}", "")
+
+    if number in plan.outside or state(number) in WELL or state(required.fallback) in WELL:
+        return True
+    return required.definition.optional and state(number) == "FAILURE"
 
 
 @pytest.mark.timeout(900)

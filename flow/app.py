@@ -1,24 +1,27 @@
-"""The application object, and the one place where URLs become adapters.
-
-Everything below knows brokers and stores as ports only. Which class stands behind a URL is
-decided here, by name, when the application is entered.
-"""
+"""The application object: what a program declares, and the roles that it plays when entered."""
 
 import asyncio
 import logging
 import os
-import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
-from importlib import import_module
-from pathlib import Path
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
+from flow.adapters import (
+    Adapters,
+    adapters_for,
+    holder_of,
+    inbox_for,
+    joining,
+    reading_store,
+    runtime_folder,
+)
+from flow.catalogues import Catalogue
 from flow.client import Client
-from flow.clock import SystemChance, SystemClock, SystemThreads, sleep
-from flow.config import MEMORY, SQLITE, Settings, Url, socket_path
+from flow.clock import sleep
+from flow.config import Settings
 from flow.declarations import Declarations
 from flow.errors import (
     BrokerUnavailable,
@@ -28,13 +31,12 @@ from flow.errors import (
 from flow.executions import Executions
 from flow.handler import decode_result, encode_value
 from flow.message import check_headers
-from flow.ports import Broker, Chance, Clock, Store, Threads
-from flow.runtime.engine import EngineSettings
 from flow.runtime.host import Host, HostPorts, HostSettings
+from flow.runtime.orchestrator.engine import EngineSettings
 from flow.runtime.service import WorkerSettings
 from flow.workflows import Workflows
 
-__all__ = ["Adapters", "Flow", "adapters_for", "holder_of", "reading_store"]
+__all__ = ["Adapters", "Flow", "adapters_for", "holder_of", "reading_store", "runtime_folder"]
 
 _log = logging.getLogger("flow.app")
 
@@ -44,27 +46,6 @@ Role = Literal["orchestrator", "worker"]
 JOIN_TRIES = 100
 """How often a process tries to own a store's file, or to join whoever has it."""
 JOIN_PAUSE_S = 0.1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Adapters:
-    """The outside world that a flow is entered with.
-
-    Args:
-        broker: A connection to the broker.
-        store: The store, or None for a process that only works or asks.
-        clock: The time.
-        chance: Ids and jitter.
-        threads: Where synchronous handlers run.
-        server: What lets other processes of this machine join in, or None.
-    """
-
-    broker: Broker
-    store: Store | None
-    clock: Clock
-    chance: Chance
-    threads: Threads
-    server: Any = None
 
 
 class Flow(Declarations):
@@ -82,6 +63,7 @@ class Flow(Declarations):
         store: The store's URL; by default FLOW_STORE, or (with `memory://`) a SQLite file.
         concurrency: How many handlers run at the same time.
         partitions: How many partitions the namespace gets, if it is created now.
+        inbox: The URL of the database that endpoints with `exactly_once=True` write to.
 
     Attributes:
         joined: Whether another process orchestrates, and this one works and asks only.
@@ -99,13 +81,16 @@ class Flow(Declarations):
         store: str | None = None,
         concurrency: int = 100,
         partitions: int = 8,
+        inbox: str | None = None,
     ) -> None:
         """Check the name and the URLs; nothing is opened yet."""
         super().__init__(name, lambda: self.client)
         self.settings = Settings.of(name, broker, store, os.environ)
         self.executions = Executions(lambda: self.client)
         self.workflows = Workflows(lambda: self.client)
+        self.catalogue = Catalogue(lambda: self.client)
         self.joined = False
+        self.inbox = inbox
         self._concurrency = concurrency
         self._partitions = partitions
         self._client: Client | None = None
@@ -254,7 +239,7 @@ class Flow(Declarations):
             try:
                 return adapters, await self._start_host(stack, adapters)
             except StoreLocked as locked:
-                joined = await self._join(stack, adapters, locked if tries == 0 else None)
+                joined = await self._join(stack, locked if tries == 0 else None)
             if joined is not None:
                 return joined
             await sleep(adapters.clock, JOIN_PAUSE_S)
@@ -262,7 +247,6 @@ class Flow(Declarations):
     async def _join(
         self,
         stack: AsyncExitStack,
-        adapters: Adapters,
         last: StoreLocked | None,
     ) -> tuple[Adapters, Host] | None:
         """Join the process that has the store's file.
@@ -273,29 +257,36 @@ class Flow(Declarations):
         Raises:
             StoreLocked: It does not answer, and this was the last try.
         """
-        joining = _joining(self.settings, adapters, self._lose)
+        guest = joining(self.settings, self._guest_adapters(), self._lose)
         try:
-            return joining, await self._start_host(stack, joining)
+            return guest, await self._start_host(stack, guest)
         except BrokerUnavailable as unavailable:
             if last is not None:
                 raise last from unavailable
             return None
 
     def _own_adapters(self) -> Adapters:
-        adapters = self._adapters or adapters_for(self.settings, self._concurrency, self._lose)
         if "orchestrator" in self._roles:
-            return adapters
-        return _joining(self.settings, adapters, self._lose)
+            return self._adapters or adapters_for(self.settings, self._concurrency, self._lose)
+        return joining(self.settings, self._guest_adapters(), self._lose)
+
+    def _guest_adapters(self) -> Adapters:
+        """Return fresh adapters without a store; they may be those of a test."""
+        settings = replace(self.settings, store=None)
+        return self._adapters or adapters_for(settings, self._concurrency, self._lose)
 
     async def _start_host(self, stack: AsyncExitStack, adapters: Adapters) -> Host:
-        return await stack.enter_async_context(Host(_ports(adapters), self.host_settings()))
+        ports = replace(_ports(adapters), inbox=inbox_for(self.inbox))
+        return await stack.enter_async_context(Host(ports, self.host_settings()))
 
     def host_settings(self) -> HostSettings:
         """Return what a process of this application does."""
         return HostSettings(
             namespace=self.name,
             partitions=self._partitions,
-            definitions=[workflow.definition for workflow in self.defined.values()],
+            definitions=self.definitions,
+            open_definitions=self.open_definitions,
+            announcements=self.functions.announcements() if "worker" in self._roles else (),
             endpoints=self.functions.endpoints if "worker" in self._roles else {},
             engine=self._engine,
             worker=WorkerSettings(concurrency=self._concurrency),
@@ -310,128 +301,3 @@ def _ports(adapters: Adapters) -> HostPorts:
         chance=adapters.chance,
         threads=adapters.threads,
     )
-
-
-def adapters_for(
-    settings: Settings,
-    concurrency: int = 100,
-    on_lost: Callable[[], None] | None = None,
-    clock: Clock | None = None,
-) -> Adapters:
-    """Return the adapters that URLs stand for; nothing is opened yet.
-
-    Args:
-        settings: The URLs.
-        concurrency: How many synchronous handlers run at the same time.
-        on_lost: Called when the connection to the broker is lost.
-        clock: The time; by default the machine's.
-
-    Raises:
-        ConfigurationError: This version has no adapter for a URL.
-    """
-    clock = clock or SystemClock()
-    store = None if settings.store is None else _store(settings.store, clock)
-    broker, server = _broker(settings, store is not None, on_lost)
-    return Adapters(
-        broker=broker,
-        store=store,
-        clock=clock,
-        chance=SystemChance(),
-        threads=SystemThreads(concurrency),
-        server=server,
-    )
-
-
-def _store(url: Url, clock: Clock) -> Store:
-    match url.scheme:
-        case "memory":
-            store: Store = import_module("store.memory").MemoryStore(clock.now_ms)
-        case "sqlite":
-            store = import_module("store.sqlite").SqliteStore(url.path, clock.now_ms)
-        case _:
-            raise ConfigurationError(f"the store {url}", "this version cannot use it yet")
-    return store
-
-
-def _broker(
-    settings: Settings,
-    has_store: bool,  # noqa: FBT001
-    on_lost: Callable[[], None] | None,
-) -> tuple[Broker, Any]:
-    memory = import_module("brokers.memory")
-    match settings.broker.scheme:
-        case "memory":
-            hub = memory.Hub()
-            return memory.MemoryBroker(hub), _server(memory, hub, settings, has_store)
-        case "unix":
-            return memory.SocketBroker(settings.broker.path, on_close=on_lost), None
-        case _:
-            reason = "this version cannot use it yet"
-            raise ConfigurationError(f"the broker {settings.broker}", reason)
-
-
-def _server(memory: Any, hub: Any, settings: Settings, has_store: bool) -> Any:  # noqa: FBT001
-    store = settings.store
-    if not has_store or store is None or store.scheme != SQLITE:
-        return None
-    return memory.SocketServer(hub, str(socket_path(Path(store.path), runtime_folder())))
-
-
-def _joining(
-    settings: Settings,
-    adapters: Adapters,
-    on_lost: Callable[[], None] | None,
-) -> Adapters:
-    """Return the adapters of a process that leaves the orchestrating to another one.
-
-    An embedded flow is joined through the socket of the process that has the store's file.
-    """
-    store, broker = settings.store, adapters.broker
-    if store is not None and store.scheme == SQLITE and settings.broker.scheme == MEMORY:
-        path = socket_path(Path(store.path), runtime_folder())
-        _log.info("joining the process that has %s through %s", store, path)
-        broker = import_module("brokers.memory").SocketBroker(str(path), on_close=on_lost)
-    return replace(adapters, broker=broker, store=None, server=None)
-
-
-def holder_of(store: Url) -> str:
-    """Return which process has a store all to itself: an empty string for none.
-
-    Args:
-        store: The store. Only SQLite files belong to one process at a time.
-
-    Raises:
-        StoreUnavailable: That cannot be found out.
-    """
-    if store.scheme != SQLITE:
-        return ""
-    holder = import_module("store.sqlite.lock").holder(Path(store.path))
-    return "" if holder is None else str(holder)
-
-
-def reading_store(store: Url, clock: Clock) -> Store:
-    """Return a SQLite store that only reads, and leaves the file's lock alone.
-
-    Args:
-        store: The store.
-        clock: The time.
-    """
-    sqlite = import_module("store.sqlite")
-    reading: Store = sqlite.SqliteStore(Path(store.path), clock.now_ms, read_only=True)
-    return reading
-
-
-def runtime_folder() -> Path:
-    """Return the folder for sockets; it is made for this user alone.
-
-    Raises:
-        ConfigurationError: It exists, and others may look into it.
-    """
-    base = os.environ.get("XDG_RUNTIME_DIR")
-    folder = Path(base) / "flow" if base else Path("/tmp") / f"flow-{os.getuid()}"  # noqa: S108
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.stat()
-    if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) != stat.S_IRWXU:
-        reason = "it has to belong to you alone (mode 0700), because programs are joined through it"
-        raise ConfigurationError(f"the folder {folder}", reason)
-    return folder

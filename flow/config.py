@@ -1,7 +1,7 @@
 """Where the broker and the store are: URLs, taken apart and checked, and the environment."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -9,14 +9,24 @@ from urllib.parse import SplitResult, urlsplit
 
 from flow.errors import ConfigurationError
 
-__all__ = ["Settings", "Url", "parse_url", "redacted", "socket_path"]
+__all__ = [
+    "Settings",
+    "Url",
+    "default_store",
+    "has_password",
+    "moved",
+    "parse_url",
+    "redacted",
+    "socket_path",
+]
 
 MEMORY: Final = "memory"
 SQLITE: Final = "sqlite"
+POSTGRESQL: Final = "postgresql"
 
 _SCHEMES: Final = {
     "broker": ("memory", "unix", "amqp", "amqps"),
-    "store": ("memory", "sqlite", "postgresql"),
+    "store": (MEMORY, SQLITE, POSTGRESQL),
 }
 
 
@@ -73,9 +83,53 @@ class Settings:
             ConfigurationError: A URL is wrong.
         """
         broker_url = parse_url("broker", broker or environment.get("FLOW_BROKER") or "memory://")
-        default = f"sqlite:///.flow/{name}.db" if broker_url.scheme == MEMORY else ""
+        default = default_store(name) if broker_url.scheme == MEMORY else ""
         chosen = store or environment.get("FLOW_STORE") or default
         return cls(broker_url, parse_url("store", chosen) if chosen else None)
+
+    def changed(self, name: str, broker: str, store: str) -> "Settings":
+        """Return the settings with other URLs.
+
+        The embedded store that a flow has by default goes when its broker is another one: with a
+        broker of its own, a process that names no store only works and asks.
+
+        Args:
+            name: The namespace.
+            broker: The broker's URL, or an empty string to keep it.
+            store: The store's URL, or an empty string to keep it.
+
+        Raises:
+            ConfigurationError: A URL is wrong.
+        """
+        changed = replace(self, broker=parse_url("broker", broker)) if broker else self
+        if store:
+            return replace(changed, store=parse_url("store", store))
+        is_default = changed.store is not None and changed.store.text == default_store(name)
+        if is_default and self.broker.scheme == MEMORY and changed.broker.scheme != MEMORY:
+            return replace(changed, store=None)
+        return changed
+
+
+def default_store(name: str) -> str:
+    """Return the URL of the store of an embedded flow that names none.
+
+    Args:
+        name: The namespace.
+    """
+    return f"sqlite:///.flow/{name}.db"
+
+
+def moved(url: Url, folder: Path) -> Url:
+    """Return a URL whose file, if it is a relative one, is meant from a folder.
+
+    Args:
+        url: The URL.
+        folder: The folder; nothing changes if it is the present one.
+    """
+    if not url.path or Path(url.path).is_absolute() or folder.resolve() == Path.cwd():
+        return url
+    path = str(folder.resolve() / url.path)
+    return Url(url.scheme, f"{url.scheme}:///{path}", path)
 
 
 def parse_url(what: str, text: str) -> Url:
@@ -126,6 +180,19 @@ def redacted(text: str) -> str:
     authority, slash, path = rest.partition("/")
     _, at, host = authority.rpartition("@")
     return f"{scheme}://{'***@' if at else ''}{host}{slash}{path}"
+
+
+def has_password(text: str) -> bool:
+    """Return whether a URL holds a password, or something that may be one.
+
+    Args:
+        text: The URL.
+    """
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return "@" in text
+    return bool(parts.password) or "password" in parts.query.lower()
 
 
 def socket_path(database: Path, folder: Path) -> Path:

@@ -3,12 +3,15 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, Unpack, overload
 
+from flow.catalogue import OpenDefinition
 from flow.client import Client
-from flow.errors import DuplicateDefinition, UnknownStep
+from flow.defining import WorkflowOptions, define, returns_of
+from flow.errors import DuplicateDefinition
 from flow.functions import Functions, Service
 from flow.names import check_part
 from flow.step import Step
-from flow.workflows import Workflow, WorkflowOptions, define, returns_of
+from flow.workflow import WorkflowDefinition
+from flow.workflows import Workflow
 
 __all__ = ["Declarations"]
 
@@ -80,35 +83,55 @@ class Declarations(Service):
 
         Args:
             id: Its id.
-            steps: Its steps. Ids of this program's steps pull in what these require.
-            output: A step whose output is the result, or a mapping of references; by default
-                the result is an object of the leaves' outputs by id.
+            steps: Its steps. Ids pull in what their steps require: of this program's steps here
+                and now, of others as services announce them. Until all of these are announced a
+                start is refused with MissingSteps; when one changes, so does the workflow.
+            output: A step, or its id, whose output is the result, or a mapping of references; by
+                default the result is an object of the leaves' outputs by id.
             options: `version`: its author's version; `on_success`, `on_failure`, `on_end`:
                 steps that run once the outcome is known; `barrier`: keep levels apart;
                 `timeout`: seconds an execution may take; `labels`: for people and tools.
 
         Raises:
             DefinitionError: It is not a workflow; every offender is named.
-            UnknownStep: A name is not that of a step of this program.
         """
-        definition = define(id, self._steps_of(id, steps), output, options)
+        found, names = self._steps_of(steps)
+        definition = define(id, found, output, options, names)
         if id in self.defined:
             raise DuplicateDefinition("workflows", [id], f"the flow {self.name!r}")
         workflow: Workflow[Any] = Workflow(definition, self._clients, returns_of(output))
         self.defined[id] = workflow
         return workflow
 
-    def _steps_of(self, workflow: str, steps: Sequence[Step[Any] | str]) -> list[Step[Any]]:
-        """Return steps, with those that are named by id, and all that these require."""
-        found: dict[str, Step[Any]] = {}
+    @property
+    def definitions(self) -> list[WorkflowDefinition]:
+        """The workflows of which all steps are known here."""
+        declared = [workflow.declared for workflow in self.defined.values()]
+        return [each for each in declared if isinstance(each, WorkflowDefinition)]
+
+    @property
+    def open_definitions(self) -> list[OpenDefinition]:
+        """The workflows that name steps of other programs."""
+        declared = [workflow.declared for workflow in self.defined.values()]
+        return [each for each in declared if isinstance(each, OpenDefinition)]
+
+    def _steps_of(self, steps: Sequence[Step[Any] | str]) -> tuple[list[Step[Any]], list[str]]:
+        """Return steps, with this program's that ids lead to, and the ids of all others."""
         listed = [step for step in steps if not isinstance(step, str)]
-        wanted = [step for step in steps if isinstance(step, str)]
+        given = {step.id for step in listed if isinstance(step, Step)}
+        found: dict[str, Step[Any]] = {}
+        others: dict[str, None] = {}
+        wanted = [step for step in reversed(steps) if isinstance(step, str)]
         while wanted:
             name = wanted.pop()
-            known = self.functions.steps
-            if name not in known:
-                raise UnknownStep(name, f"the flow {self.name!r} (workflow {workflow!r})", [*known])
-            if name not in found and all(step.id != name for step in listed):
-                found[name] = known[name]
-                wanted += known[name].requires
-        return [*listed, *(found[name] for name in self.functions.steps if name in found)]
+            step = self.functions.steps.get(name)
+            if name in given or name in found:
+                continue
+            if step is None:
+                others[name] = None
+                continue
+            found[name] = step
+            fallback = [step.fallback] if isinstance(step.fallback, str) and step.fallback else []
+            wanted += [*step.requires, *fallback]
+        pulled = [found[name] for name in self.functions.steps if name in found]
+        return [*listed, *pulled], sorted(others)

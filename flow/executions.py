@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypedDict, TypeVar, Unpack
 
 from flow import codec
 from flow.client import Client
@@ -10,12 +10,23 @@ from flow.clock import HybridClock
 from flow.errors import ExecutionAborted, ExecutionFailed
 from flow.handler import decode_result
 from flow.names import check_name
+from flow.options import check_options, check_seconds
 from flow.status import Status
 
-__all__ = ["Execution", "ExecutionEvent", "Executions"]
+__all__ = [
+    "BulkFilter",
+    "BulkResult",
+    "Execution",
+    "ExecutionEvent",
+    "Executions",
+    "PruneResult",
+]
 
 ResultT = TypeVar("ResultT")
 Clients = Callable[[], Client]
+
+DEDUPE_FOR_S: Final = 30 * 86_400
+"""So long the ids of executions that were pruned stay taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +48,55 @@ class ExecutionEvent:
     reason: str
     actor: str
     id: str
+
+
+class BulkFilter(TypedDict, total=False):
+    """Which executions a bulk command is for; by default all that it makes sense for.
+
+    * `workflow`: those of this workflow.
+    * `status`: those in one of these.
+    * `labels`: those with all of these labels.
+    * `incidents`: those that need a person.
+    """
+
+    workflow: str
+    status: "Sequence[Status | str]"
+    labels: Mapping[str, str]
+    incidents: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BulkResult:
+    """What came of a bulk command.
+
+    Args:
+        matched: How many executions matched.
+        done: How many have obeyed.
+        refused: How many could not.
+        reasons: How many of these, by reason.
+        failed: How many could not be reached in time; the same command can be given again.
+        failed_ids: The first hundred of these.
+    """
+
+    matched: int
+    done: int
+    refused: int
+    reasons: Mapping[str, int]
+    failed: int
+    failed_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PruneResult:
+    """What was pruned.
+
+    Args:
+        executions: How many executions were deleted.
+        tombstones: How many ids of executions that were deleted before are free again.
+    """
+
+    executions: int
+    tombstones: int
 
 
 class Execution(Generic[ResultT]):
@@ -64,6 +124,7 @@ class Execution(Generic[ResultT]):
         Raises:
             ExecutionFailed: It failed; the error has the report.
             ExecutionAborted: It was aborted.
+            ExecutionPruned: It ended so long ago that its result is gone.
             UnknownExecution: There is no such execution.
         """
         return self.result_of(await self._ask("result", {}, waiting=True))
@@ -261,9 +322,8 @@ class Executions:
             before: Only those created before this one: the last of the page before.
             limit: How many at most.
         """
-        names = [item.value if isinstance(item, Status) else item for item in status]
         arguments = {
-            "statuses": names,
+            "statuses": _names(status),
             "workflow": workflow,
             "labels": dict(labels or {}),
             "before": before,
@@ -287,3 +347,91 @@ class Executions:
     async def delete(self, id: str) -> None:
         """Delete an execution; see `Execution.delete`."""
         await self.get(id).delete()
+
+    # ----------------------------------------------------------------------------- many
+
+    async def suspend_all(
+        self,
+        *,
+        clock: Literal["run", "stop"] = "run",
+        reason: str = "",
+        **chosen: Unpack[BulkFilter],
+    ) -> BulkResult:
+        """Suspend all executions that match; by default those that run.
+
+        Args:
+            clock: Whether deadlines go on meanwhile, or stop.
+            reason: Why, for histories.
+            chosen: See `BulkFilter`.
+        """
+        return await self._control_all("suspend", {"clock": clock, "reason": reason}, chosen)
+
+    async def resume_all(self, *, reason: str = "", **chosen: Unpack[BulkFilter]) -> BulkResult:
+        """Resume all executions that match; by default those that are suspended.
+
+        Those that have failed are tried again if `status="FAILURE"` says so.
+
+        Args:
+            reason: Why, for histories.
+            chosen: See `BulkFilter`.
+        """
+        return await self._control_all("resume", {"reason": reason}, chosen)
+
+    async def abort_all(self, *, reason: str = "", **chosen: Unpack[BulkFilter]) -> BulkResult:
+        """Abort all executions that match; by default those that have not ended.
+
+        Args:
+            reason: Why, for histories.
+            chosen: See `BulkFilter`.
+        """
+        return await self._control_all("abort", {"reason": reason}, chosen)
+
+    async def prune(self, older_than: float, dedupe_for: float = DEDUPE_FOR_S) -> PruneResult:
+        """Delete executions that ended long ago, with their results, reports and histories.
+
+        Args:
+            older_than: Seconds since they ended.
+            dedupe_for: Seconds for which their ids stay taken: a start that comes again is told
+                how it ended, and another start of the same id is refused.
+        """
+        check_seconds("a prune", "older_than", older_than)
+        check_seconds("a prune", "dedupe_for", dedupe_for)
+        arguments = {
+            "older_than_s": round(older_than),
+            "dedupe_for_s": round(dedupe_for),
+            "command": self._command(),
+        }
+        answer = await self._clients().ask("prune", arguments, within_s=None)
+        return PruneResult(answer["executions"], answer["tombstones"])
+
+    async def _control_all(
+        self,
+        verb: str,
+        options: Mapping[str, str],
+        chosen: BulkFilter,
+    ) -> BulkResult:
+        check_options(f"{verb}_all", chosen, BulkFilter)
+        wanted = {
+            "workflow": chosen.get("workflow", ""),
+            "statuses": _names(chosen.get("status", ())),
+            "labels": dict(chosen.get("labels", {})),
+            "incidents": chosen.get("incidents", False),
+        }
+        arguments = {"verb": verb, "filter": wanted, **options, "command": self._command()}
+        answer = await self._clients().ask("bulk", arguments, within_s=None)
+        return BulkResult(
+            matched=answer["matched"],
+            done=answer["done"],
+            refused=answer["refused"],
+            reasons=answer["reasons"],
+            failed=answer["failed"],
+            failed_ids=tuple(answer["failed_ids"]),
+        )
+
+    def _command(self) -> str:
+        return self._clients().chance.new_id()
+
+
+def _names(status: Status | str | Sequence[Status | str]) -> list[str]:
+    chosen = [status] if isinstance(status, Status | str) else status
+    return [item.value if isinstance(item, Status) else item for item in chosen]

@@ -1,13 +1,15 @@
 """Decorated functions: steps and services made from what a program already has."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Generic, ParamSpec, TypeVar, Unpack, overload
+from typing import Any, Generic, ParamSpec, TypeVar, Unpack, cast, overload
 
-from flow.errors import DuplicateDefinition
-from flow.handler import Binding, bind
-from flow.names import check_part
-from flow.options import check_options
-from flow.runtime.service import Endpoint
+from flow.catalogue import Announcement
+from flow.errors import DuplicateDefinition, InvalidOption
+from flow.handler import Binding, Schema, bind, schema
+from flow.names import check_part, check_topics
+from flow.options import check_options, check_seconds
+from flow.retry import RetryPolicy
+from flow.runtime.service import SUBSCRIBER_RETRY, Endpoint
 from flow.step import Step, StepKind, StepOptions
 
 __all__ = ["Functions", "Service", "StepFunction"]
@@ -39,6 +41,8 @@ class StepFunction(Step[ResultT], Generic[Parameters, ReturnT, ResultT]):
             options["input"] = binding.template
         super().__init__(StepKind.CALL, endpoint, binding.returns, **options)
         self.function = function
+        self._handler = binding.handler
+        self._schema: Schema | None = None
         self.__doc__ = function.__doc__
         self.__name__ = getattr(function, "__name__", self.id)
         self.__wrapped__ = function
@@ -46,6 +50,17 @@ class StepFunction(Step[ResultT], Generic[Parameters, ReturnT, ResultT]):
     def __call__(self, *args: Parameters.args, **kwargs: Parameters.kwargs) -> ReturnT:
         """Call the plain function: no broker, no store, no retry."""
         return self.function(*args, **kwargs)
+
+    def announcement(self) -> Announcement:
+        """Return what its service announces: the step, and the JSON that it takes and returns."""
+        shape = self._schema = self._schema or schema(self._handler)
+        return Announcement(step=self.definition(), input=shape["input"], output=shape["output"])
+
+
+class FunctionOptions(StepOptions, total=False):
+    """The options of a step that is a function; see `Step` and `Service.endpoint`."""
+
+    exactly_once: bool
 
 
 class Functions:
@@ -61,16 +76,23 @@ class Functions:
         self.endpoints: dict[str, Endpoint] = {}
         self.steps: dict[str, Step[Any]] = {}
 
-    def add_endpoint(self, name: str, binding: Binding) -> None:
+    def add_endpoint(self, endpoint: Endpoint) -> None:
         """Serve an endpoint.
 
+        Args:
+            endpoint: What is served.
+
         Raises:
-            InvalidName: Its name breaks the rules.
             DuplicateDefinition: It is served already.
+            InvalidOption: Its effect is to happen exactly once, but it runs in a thread.
         """
+        name = endpoint.name
         if name in self.endpoints:
             raise DuplicateDefinition("endpoints", [name], "this program")
-        self.endpoints[name] = Endpoint(name, binding.handler)
+        if endpoint.exactly_once and not endpoint.handler.is_async:
+            rule = "only an `async def` can use the transaction"
+            raise InvalidOption(repr(name), "exactly_once", "True", rule)
+        self.endpoints[name] = endpoint
 
     def add_step(self, step: Step[Any]) -> None:
         """Know a step by its id.
@@ -82,11 +104,16 @@ class Functions:
             raise DuplicateDefinition("steps", [step.id], "this program")
         self.steps[step.id] = step
 
+    def announcements(self) -> list[Announcement]:
+        """Return what a process that serves the endpoints announces."""
+        made = self.steps.values()
+        return [step.announcement() for step in made if isinstance(step, StepFunction)]
+
     def declare(
         self,
         function: Callable[..., Any],
         service: str,
-        options: StepOptions,
+        options: FunctionOptions,
     ) -> StepFunction[..., Any, Any]:
         """Make a function a step, and serve its endpoint.
 
@@ -101,17 +128,39 @@ class Functions:
         """
         name = check_part("method", getattr(function, "__name__", ""))
         endpoint = f"{service}.{name}"
+        exactly_once = options.get("exactly_once", False)
+        of_step = cast(
+            "StepOptions",
+            {key: value for key, value in options.items() if key != "exactly_once"},
+        )
         requires: Sequence[Step[Any] | str] | None = options.get("requires", ())
         # A step with an input of its own gets that as one body, like an endpoint.
         binding = bind(function, requires=None if "input" in options else requires, owner=endpoint)
-        step: StepFunction[..., Any, Any] = StepFunction(function, endpoint, binding, **options)
+        step: StepFunction[..., Any, Any] = StepFunction(function, endpoint, binding, **of_step)
         if binding.requires:
             step.require(*binding.requires)
         if step.id in self.steps:
             raise DuplicateDefinition("steps", [step.id], "this program")
-        self.add_endpoint(endpoint, binding)
+        self.add_endpoint(Endpoint(endpoint, binding.handler, exactly_once))
         self.add_step(step)
         return step
+
+
+class Registering:
+    """What `@service.endpoint(...)` and `@service.subscribe(...)` return: serves a function."""
+
+    def __init__(self, service: "Service", **options: Any) -> None:
+        """Keep the options of the endpoint for the function that follows."""
+        self._service = service
+        self._options = options
+
+    def __call__(self, function: Callable[Parameters, ReturnT]) -> Callable[Parameters, ReturnT]:
+        """Serve the function; it stays the plain function."""
+        method = check_part("method", getattr(function, "__name__", ""))
+        name = f"{self._service.name}.{method}"
+        endpoint = Endpoint(name, bind(function, owner=name).handler, **self._options)
+        self._service.functions.add_endpoint(endpoint)
+        return function
 
 
 class Service:
@@ -127,19 +176,69 @@ class Service:
         self.name = check_part("service", name)
         self.functions = functions
 
-    def endpoint(self, function: Callable[Parameters, ReturnT]) -> Callable[Parameters, ReturnT]:
+    @overload
+    def endpoint(
+        self,
+        function: Callable[Parameters, ReturnT],
+        /,
+    ) -> Callable[Parameters, ReturnT]: ...
+
+    @overload
+    def endpoint(
+        self, function: None = None, /, *, exactly_once: bool = False
+    ) -> "Registering": ...
+
+    def endpoint(
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        exactly_once: bool = False,
+    ) -> Any:
         """Serve a function as `service.function`. It stays the plain function.
 
         Args:
-            function: Takes one input and, if it wants, a context.
+            function: Takes one input and, if it wants, a context; left out when options are given.
+            exactly_once: Whether its effect and its reply are one transaction, which it finds in
+                `context.transaction`. The flow needs an `inbox` for that.
 
         Raises:
             BindingError: Its signature does not say where a parameter comes from.
             DuplicateDefinition: The endpoint is served already.
+            InvalidOption: `exactly_once` is for an `async def` only.
         """
-        name = f"{self.name}.{check_part('method', getattr(function, '__name__', ''))}"
-        self.functions.add_endpoint(name, bind(function, owner=name))
-        return function
+        decorate = Registering(self, exactly_once=exactly_once)
+        return decorate if function is None else decorate(function)
+
+    def subscribe(
+        self, *topics: str, retry: RetryPolicy | None = None, timeout: float = 60.0
+    ) -> "Registering":
+        """Have a function called with everything that is published to topics.
+
+        Every function that subscribes gets a copy of its own. The processes that serve the same
+        function share its copies. A message may come twice; `context.idempotency_key` is the same
+        then. One that cannot be handled goes to the dead letters.
+
+        Args:
+            topics: Patterns: `orders.paid`, `orders.*` (one word) or `orders.#` (any words).
+            retry: How often and how soon it is tried again, in the same process; by default
+                three attempts.
+            timeout: Seconds that one attempt may run.
+
+        Raises:
+            InvalidName: A pattern breaks the rules.
+            InvalidOption: There is no pattern, or the timeout makes no sense.
+        """
+        owner = f"a subscriber of service {self.name!r}"
+        if not topics:
+            raise InvalidOption(owner, "topics", "()", "it needs one at least, such as 'orders.*'")
+        check_seconds(owner, "timeout", timeout)
+        return Registering(
+            self,
+            topics=tuple(check_topics(topic) for topic in topics),
+            retry=retry or SUBSCRIBER_RETRY,
+            timeout_ms=round(timeout * 1000),
+        )
 
     @overload
     def step(
@@ -156,19 +255,19 @@ class Service:
     ) -> StepFunction[Parameters, ResultT, ResultT]: ...
 
     @overload
-    def step(self, function: None = None, /, **options: Unpack[StepOptions]) -> "Decorator": ...
+    def step(self, function: None = None, /, **options: Unpack[FunctionOptions]) -> "Decorator": ...
 
     def step(
         self,
         function: Callable[..., Any] | None = None,
         /,
-        **options: Unpack[StepOptions],
+        **options: Unpack[FunctionOptions],
     ) -> Any:
         """Serve a function, and make it a step that workflows can be made of.
 
         Args:
             function: The function; left out when options are given.
-            options: See `Step`.
+            options: See `Step`; and `exactly_once`, see `endpoint`.
 
         Raises:
             BindingError: Its signature does not say where a parameter comes from.
@@ -182,9 +281,9 @@ class Service:
 class Decorator:
     """What `@app.step(...)` returns: makes the function below it a step."""
 
-    def __init__(self, service: str, functions: Functions, options: StepOptions) -> None:
+    def __init__(self, service: str, functions: Functions, options: FunctionOptions) -> None:
         """Keep the options for the function that follows; wrong ones are refused here."""
-        check_options(f"a step of service {service!r}", options, StepOptions)
+        check_options(f"a step of service {service!r}", options, FunctionOptions)
         self._service = service
         self._functions = functions
         self._options = options

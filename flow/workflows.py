@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
 from flow import codec, planner
+from flow.catalogue import OpenDefinition
 from flow.client import Client
-from flow.errors import InvalidOption, StepIsRequired, UnknownStep
+from flow.defining import WorkflowOptions, define, definitions_of, returns_of
+from flow.errors import StepIsRequired, UnknownStep, UnresolvedSteps
 from flow.executions import Execution
 from flow.handler import encode_value
 from flow.message import check_headers
@@ -15,29 +17,15 @@ from flow.plan import StartOptions
 from flow.step import (
     Step,
     StepDefinition,
-    Template,
     template_steps,
-    to_template,
 )
 from flow.workflow import WorkflowDefinition
 
-__all__ = ["Workflow", "WorkflowOptions", "Workflows"]
+__all__ = ["Workflow", "Workflows"]
 
 ResultT = TypeVar("ResultT")
 Clients = Callable[[], Client]
 ANSWER_WITHIN_S = 30.0
-
-
-class WorkflowOptions(TypedDict, total=False):
-    """The options of a workflow; see `Flow.workflow`."""
-
-    version: str
-    on_success: Step[Any]
-    on_failure: Step[Any]
-    on_end: Step[Any]
-    barrier: bool
-    timeout: float
-    labels: Mapping[str, str]
 
 
 class ExecuteOptions(TypedDict, total=False):
@@ -78,6 +66,9 @@ class ExecuteOptions(TypedDict, total=False):
 class Workflow(Generic[ResultT]):
     """A workflow: steps with an order that follows from what they require.
 
+    It is open if it names steps of other programs. Then it can be run, but what it is made of is
+    not known here: whatever looks at its steps raises UnresolvedSteps.
+
     Args:
         definition: What it is.
         clients: Gives the client to run it with.
@@ -86,19 +77,35 @@ class Workflow(Generic[ResultT]):
 
     def __init__(
         self,
-        definition: WorkflowDefinition,
+        definition: WorkflowDefinition | OpenDefinition,
         clients: Clients,
         returns: object = Any,
     ) -> None:
-        """Keep a definition that was validated."""
-        self.definition = definition
+        """Keep a definition that was validated, or that is still open."""
+        self._definition = definition
         self._clients = clients
         self._returns = returns
 
     @property
     def id(self) -> str:
         """Its name."""
-        return self.definition.id
+        return self._definition.id
+
+    @property
+    def declared(self) -> WorkflowDefinition | OpenDefinition:
+        """What the program says of it."""
+        return self._definition
+
+    @property
+    def definition(self) -> WorkflowDefinition:
+        """What it is.
+
+        Raises:
+            UnresolvedSteps: It names steps of other programs.
+        """
+        if isinstance(self._definition, OpenDefinition):
+            raise UnresolvedSteps(self.id, self._definition.names)
+        return self._definition
 
     @property
     def hash(self) -> str:
@@ -107,7 +114,9 @@ class Workflow(Generic[ResultT]):
 
     def __repr__(self) -> str:
         """Return what it is."""
-        return f"<Workflow {self.id!r}: {len(self.definition.steps)} steps>"
+        if isinstance(self._definition, OpenDefinition):
+            return f"<Workflow {self.id!r}: names {', '.join(self._definition.names)}>"
+        return f"<Workflow {self.id!r}: {len(self._definition.steps)} steps>"
 
     # ------------------------------------------------------------------------ its shape
 
@@ -167,7 +176,7 @@ class Workflow(Generic[ResultT]):
     def _change(self, steps: tuple[StepDefinition, ...]) -> None:
         changed = _with_steps(self.definition, steps)
         planner.validate(changed)
-        self.definition = changed
+        self._definition = changed
 
     # -------------------------------------------------------------------------- running
 
@@ -271,77 +280,6 @@ def _ids(steps: "str | Step[Any] | Sequence[str | Step[Any]]") -> tuple[str, ...
     return tuple(step if isinstance(step, str) else step.id for step in steps)
 
 
-def define(
-    id: str,
-    steps: Sequence[Step[Any]],
-    output: object,
-    options: WorkflowOptions,
-) -> WorkflowDefinition:
-    """Return a validated definition.
-
-    Args:
-        id: The workflow's id.
-        steps: Its steps.
-        output: What its result is made of, or None.
-        options: See `Flow.workflow`.
-
-    Raises:
-        DefinitionError: It is not a workflow; every offender is named.
-    """
-    owner = f"workflow {id!r}"
-    check_options(owner, options, WorkflowOptions)
-    timeout = options.get("timeout")
-    if timeout is not None:
-        check_seconds(owner, "timeout", timeout)
-    definition = WorkflowDefinition(
-        id=check_name("workflow", id),
-        steps=definitions_of(steps),
-        version=options.get("version", ""),
-        output=_output(id, output),
-        hooks=_hooks(options),
-        barrier=options.get("barrier", False),
-        timeout_ms=None if timeout is None else round(timeout * 1000),
-        labels=dict(options.get("labels", {})),
-    )
-    planner.validate(definition)
-    return definition
-
-
-def definitions_of(steps: Sequence[Step[Any]]) -> tuple[StepDefinition, ...]:
-    """Return the definitions of steps, and of those that stand in for them.
-
-    Args:
-        steps: The steps, in order.
-    """
-    for step in steps:
-        if not isinstance(step, Step):
-            rule = "a workflow is made of steps: app.workflow(id, first, second)"
-            raise InvalidOption("a workflow", "step", repr(step)[:100], rule)
-    found: list[StepDefinition] = [step.definition() for step in steps]
-    listed = {definition.id for definition in found}
-    for step in steps:
-        fallback = step.fallback
-        if isinstance(fallback, Step) and fallback.id not in listed:
-            listed.add(fallback.id)
-            found.append(fallback.definition())
-    return tuple(found)
-
-
-def _hooks(options: WorkflowOptions) -> dict[str, StepDefinition]:
-    chosen: dict[str, Step[Any] | None] = {
-        "on_success": options.get("on_success"),
-        "on_failure": options.get("on_failure"),
-        "on_end": options.get("on_end"),
-    }
-    return {name: step.definition() for name, step in chosen.items() if step is not None}
-
-
-def _output(workflow: str, output: object) -> Template | None:
-    if output is None:
-        return None
-    return to_template(f"the output of workflow {workflow!r}", output)
-
-
 def _dependents(
     definition: WorkflowDefinition,
     kept: Sequence[StepDefinition],
@@ -387,7 +325,7 @@ class Workflows:
     async def create(
         self,
         id: str,
-        *steps: Step[Any],
+        *steps: Step[Any] | str,
         output: object = None,
         **options: Unpack[WorkflowOptions],
     ) -> Workflow[Any]:
@@ -395,11 +333,17 @@ class Workflows:
 
         Args:
             id: Its id.
-            steps: Its steps.
+            steps: Its steps. Ids are those of announced steps, and pull in what these require.
             output: What its result is made of; see `Flow.workflow`.
             options: See `Flow.workflow`.
+
+        Raises:
+            DefinitionError: It is not a workflow; every offender is named.
+            MissingSteps: Steps that it names were not announced.
         """
-        definition = define(id, steps, output, options)
+        given = [step for step in steps if not isinstance(step, str)]
+        names = [step for step in steps if isinstance(step, str)]
+        definition = define(id, given, output, options, names)
         workflow: Workflow[Any] = Workflow(definition, self._clients, returns_of(output))
         await self.save(workflow)
         return workflow
@@ -407,16 +351,24 @@ class Workflows:
     async def save(self, workflow: Workflow[Any]) -> str:
         """Keep a workflow, and make it the one that its id stands for from now on.
 
-        Executions that have begun go on with the definition that they began with.
+        Executions that have begun go on with the definition that they began with. If it names
+        steps of other programs, it is made of them as they are announced now.
 
         Args:
             workflow: What to keep.
 
         Returns:
             The hash of its definition.
+
+        Raises:
+            MissingSteps: Steps that it names were not announced.
         """
-        document = codec.loads(codec.encode_definition(workflow.definition))
-        answer = await self._clients().ask("workflow.save", {"definition": document})
+        declared = workflow.declared
+        if isinstance(declared, WorkflowDefinition):
+            declared = OpenDefinition(declared, ())
+        document = codec.loads(codec.encode_definition(declared.definition))
+        arguments = {"definition": document, "names": list(declared.names)}
+        answer = await self._clients().ask("workflow.save", arguments)
         return str(answer["hash"])
 
     async def load(self, id: str) -> Workflow[Any]:
@@ -433,7 +385,7 @@ class Workflows:
         return Workflow(definition, self._clients)
 
     async def list(self) -> list[dict[str, Any]]:
-        """Return the saved workflows: id, version, hash and number of steps, by id."""
+        """Return the saved workflows, by id: version, hash, number of steps, whether paused."""
         rows: list[dict[str, Any]] = await self._clients().ask("workflow.list", {})
         return rows
 
@@ -448,11 +400,38 @@ class Workflows:
         """
         await self._clients().ask("workflow.remove", {"workflow": id})
 
+    async def pause(self, id: str, reason: str = "") -> None:
+        """Make no new attempts for a whole workflow, until `unpause`.
 
-def returns_of(output: object) -> object:
-    """Return the type of a workflow's result, as far as its output tells.
+        What is out lands, and is recorded. Executions can be started meanwhile, and begin after
+        the pause. It returns when no orchestrator makes an attempt any more.
 
-    Args:
-        output: What was given as `output=`.
-    """
-    return output.returns if isinstance(output, Step) else Any
+        Args:
+            id: The workflow's id.
+            reason: Why, for histories.
+
+        Raises:
+            UnknownWorkflow: There is no such workflow, and no execution of it.
+        """
+        await self._ask_all("workflow.pause", id, reason)
+
+    async def unpause(self, id: str, reason: str = "") -> None:
+        """End the pause of a workflow. What was suspended by hand stays so.
+
+        Args:
+            id: The workflow's id.
+            reason: Why, for histories.
+
+        Raises:
+            UnknownWorkflow: There is no such workflow, and no execution of it.
+        """
+        await self._ask_all("workflow.unpause", id, reason)
+
+    async def paused(self) -> tuple[str, ...]:
+        """Return the ids of the workflows that are paused, in order."""
+        return tuple(sorted(await self._clients().ask("workflow.pauses", {})))
+
+    async def _ask_all(self, verb: str, workflow: str, reason: str) -> None:
+        client = self._clients()
+        arguments = {"workflow": workflow, "command": client.chance.new_id(), "reason": reason}
+        await client.ask(verb, arguments, within_s=None)

@@ -1,71 +1,135 @@
-"""`flow suspend`, `flow resume`, `flow abort` and `flow delete`."""
+"""`flow suspend`, `resume`, `abort` and `delete`: executions by their ids, or by a filter."""
 
 import asyncio
-import sys
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
 
 from cyclopts import Parameter
 
+from flow.cli.asking import is_sure
 from flow.cli.failures import Exit, exit_code
-from flow.cli.options import Flag, Ids, Where, output_of
+from flow.cli.looking import LIMIT
+from flow.cli.options import Flag, Ids, Many, Text, Where, output_of, pairs, statuses
 from flow.cli.output import Output, status_text
-from flow.cli.session import changing
+from flow.cli.session import Session, changing
 from flow.cli.target import find
-from flow.errors import ConfigurationError, RequestError
+from flow.errors import ConfigurationError, RequestError, listed
+from flow.executions import BulkFilter, BulkResult
+from flow.status import Status
 
-__all__ = ["abort", "delete", "resume", "suspend"]
+__all__ = ["Filters", "abort", "delete", "resume", "suspend"]
 
-Reason = Annotated[str, Parameter(show_default=False)]
+UNASKED: Final = 10
+"""How many executions a filter may match before a person is asked."""
+SHOWN: Final = 5
+"""How many executions that could not be reached are named."""
+_MATCHED: Final[Mapping[str, Sequence[Status]]] = {
+    "suspend": (Status.PENDING, Status.RUNNING),
+    "resume": (Status.SUSPENDING, Status.SUSPENDED),
+    "abort": (Status.PENDING, Status.RUNNING, Status.SUSPENDING, Status.SUSPENDED),
+}
+"""What a filter without a status means: those that the verb makes a difference to."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """Which executions, instead of ids.
+
+    Args:
+        workflow: All of this workflow.
+        status: All of these statuses; by default those that it makes a difference to.
+        label: All with this label: NAME=VALUE. May be given more than once.
+        incidents: All that a person has to look at.
+        yes: Do not ask, however many there are.
+    """
+
+    workflow: Text = ""
+    status: Many = ()
+    label: Many = ()
+    incidents: Flag = False
+    yes: Flag = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is filtered by."""
+        return not (self.workflow or self.status or self.label or self.incidents)
+
+    def query(self, verb: str) -> dict[str, Any]:
+        """Return the filter as the arguments of `list`.
+
+        Args:
+            verb: What is to be done.
+
+        Raises:
+            ConfigurationError: A status or a label is written wrongly.
+        """
+        return {
+            "statuses": statuses("--status", self.status)
+            or [status.value for status in _MATCHED[verb]],
+            "workflow": self.workflow,
+            "labels": pairs("--label", self.label),
+            "incidents": self.incidents,
+        }
 
 
 def suspend(
-    execution: Ids,
-    /,
-    *more: Ids,
+    *execution: Ids,
     clock: Literal["run", "stop"] = "run",
-    reason: Reason = "",
+    reason: Text = "",
+    filters: Filters | None = None,
     where: Where | None = None,
 ) -> int:
-    """Make no new attempts for now.
+    """Make no new attempts for now: of executions by their ids, or of all that match.
 
     What is out lands, and is recorded.
 
     Args:
-        execution: The ids of one or more executions.
-        more: More ids.
+        execution: The ids of executions.
         clock: Whether deadlines go on meanwhile, or stop.
         reason: Why, for the history.
+        filters: Which executions, instead of ids.
         where: Which flow, and how to print.
     """
     arguments = {"clock": clock, "reason": reason}
-    return asyncio.run(_control("suspend", (execution, *more), arguments, where))
+    return _Control("suspend", arguments, filters, where).run(execution)
 
 
-def resume(execution: Ids, /, *more: Ids, reason: Reason = "", where: Where | None = None) -> int:
-    """Go on, or try again what has failed.
+def resume(
+    *execution: Ids,
+    reason: Text = "",
+    filters: Filters | None = None,
+    where: Where | None = None,
+) -> int:
+    """Go on, or try again what has failed: of executions by their ids, or of all that match.
 
     Args:
-        execution: The ids of one or more executions.
-        more: More ids.
+        execution: The ids of executions.
         reason: Why, for the history.
+        filters: Which executions, instead of ids; with --status FAILURE, those that have failed.
         where: Which flow, and how to print.
     """
-    return asyncio.run(_control("resume", (execution, *more), {"reason": reason}, where))
+    return _Control("resume", {"reason": reason}, filters, where).run(execution)
 
 
-def abort(execution: Ids, /, *more: Ids, reason: Reason = "", where: Where | None = None) -> int:
-    """End executions.
+def abort(
+    *execution: Ids,
+    reason: Text = "",
+    filters: Filters | None = None,
+    where: Where | None = None,
+) -> int:
+    """End executions: by their ids, or all that match.
 
     What is out is cancelled, and its results are not wanted any more.
 
     Args:
-        execution: The ids of one or more executions.
-        more: More ids.
+        execution: The ids of executions.
         reason: Why, for the history and whoever waits.
+        filters: Which executions, instead of ids.
         where: Which flow, and how to print.
     """
-    return asyncio.run(_control("abort", (execution, *more), {"reason": reason}, where))
+    return _Control("abort", {"reason": reason}, filters, where).run(execution)
 
 
 def delete(execution: Ids, /, *more: Ids, yes: Flag = False, where: Where | None = None) -> int:
@@ -78,22 +142,101 @@ def delete(execution: Ids, /, *more: Ids, yes: Flag = False, where: Where | None
         where: Which flow, and how to print.
     """
     ids = (execution, *more)
-    if not yes and not _is_sure(len(ids)):
+    question = f"Delete {_count(len(ids))} and all history for good"
+    if not yes and not is_sure("delete", question):
         output_of(where).note("nothing was deleted")
         return Exit.FAILED
-    return asyncio.run(_control("delete", ids, {}, where))
+    return asyncio.run(_each("delete", ids, {}, where))
 
 
-def _is_sure(count: int) -> bool:
-    if not sys.stdin.isatty():
-        raise ConfigurationError("delete", "there is nobody to ask; say --yes if you are sure")
-    what = "1 execution" if count == 1 else f"{count} executions"
-    sys.stderr.write(f"Delete {what} and all history for good? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+class _Control:
+    """One of the verbs, as it was typed."""
+
+    def __init__(
+        self,
+        verb: str,
+        arguments: Mapping[str, Any],
+        filters: Filters | None,
+        where: Where | None,
+    ) -> None:
+        self._verb = verb
+        self._arguments = arguments
+        self._filters = filters or Filters()
+        self._where = where
+
+    def run(self, ids: Sequence[str]) -> int:
+        """Do it to the executions with these ids, or else to all that the filter matches."""
+        if not ids and self._filters.is_empty:
+            hint = "name them by their ids, or choose them with --workflow, --status, --label or "
+            raise ConfigurationError(f"{self._verb}: no executions are named", f"{hint}--incidents")
+        if ids and not self._filters.is_empty:
+            raise ConfigurationError(f"{self._verb} {ids[0]}", "give ids or a filter, not both")
+        if ids:
+            return asyncio.run(_each(self._verb, ids, self._arguments, self._where))
+        return asyncio.run(self._bulk(self._filters.query(self._verb)))
+
+    async def _bulk(self, query: Mapping[str, Any]) -> int:
+        output = output_of(self._where)
+        async with changing(find(self._where), output_of(self._where).note) as session:
+            rows = await session.ask("list", {**query, "limit": LIMIT})
+            if not rows:
+                return _tell_none(output)
+            if len(rows) > UNASKED and not self._filters.yes:
+                many = "at least " if len(rows) == LIMIT else ""
+                question = f"{self._verb.capitalize()} {many}{_count(len(rows))}"
+                if not is_sure(self._verb, question):
+                    output.note("nothing was changed")
+                    return Exit.FAILED
+            result = await self._call(session, query)
+        return _tell_bulk(self._verb, result, output)
+
+    async def _call(self, session: Session, query: Mapping[str, Any]) -> BulkResult:
+        executions = session.acting.executions
+        chosen = BulkFilter(
+            workflow=query["workflow"],
+            status=query["statuses"],
+            labels=query["labels"],
+            incidents=query["incidents"],
+        )
+        reason = self._arguments["reason"]
+        if self._verb == "suspend":
+            clock = self._arguments["clock"]
+            return await executions.suspend_all(clock=clock, reason=reason, **chosen)
+        if self._verb == "resume":
+            return await executions.resume_all(reason=reason, **chosen)
+        return await executions.abort_all(reason=reason, **chosen)
 
 
-async def _control(
+_NOBODY: Final = BulkResult(0, 0, 0, {}, 0, ())
+_DONE: Final = {"suspend": "suspended", "resume": "resumed", "abort": "aborted"}
+
+
+def _tell_none(output: Output) -> int:
+    if output.is_json:
+        output.data(asdict(_NOBODY))
+    else:
+        output.note("no executions match")
+    return Exit.OK
+
+
+def _tell_bulk(verb: str, result: BulkResult, output: Output) -> int:
+    if output.is_json:
+        output.data(asdict(result))
+        return Exit.FAILED if result.failed else Exit.OK
+    output.lines([f"{result.done:,} of {_count(result.matched)} {_DONE[verb]}"])
+    for reason, number in sorted(result.reasons.items()):
+        output.note(f"{_count(number)} refused: {reason}")
+    if result.failed:
+        shown = listed(result.failed_ids, SHOWN)
+        output.note(f"{_count(result.failed)} not reached in time, such as {shown}; do it again")
+    return Exit.FAILED if result.failed else Exit.OK
+
+
+def _count(number: int) -> str:
+    return "1 execution" if number == 1 else f"{number:,} executions"
+
+
+async def _each(
     verb: str,
     ids: Sequence[str],
     arguments: Mapping[str, Any],
@@ -102,7 +245,7 @@ async def _control(
     output = output_of(where)
     answers: list[dict[str, Any]] = []
     failures: set[Exit] = set()
-    async with changing(find(where)) as session:
+    async with changing(find(where), output_of(where).note) as session:
         for name in dict.fromkeys(ids):
             try:
                 answer = await session.ask(verb, arguments, name)

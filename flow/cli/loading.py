@@ -43,11 +43,12 @@ class Location:
         return self.text.rpartition(":")[0]
 
 
-def locate(text: str) -> Location:
+def locate(text: str, folder: Path | None = None) -> Location:
     """Return where a program's flow is; nothing is imported yet.
 
     Args:
         text: `FILE:APP` or `module.path:app`.
+        folder: Where files and modules are looked for, by default the present folder.
 
     Raises:
         ConfigurationError: It is written wrongly, or there is no such file.
@@ -56,10 +57,10 @@ def locate(text: str) -> Location:
     if not source or not attribute.isidentifier():
         raise ConfigurationError(f"the program {text!r}", _EXAMPLE)
     if source.endswith(".py") or "/" in source:
-        return _located_file(text, source, attribute)
+        return _located_file(text, source, attribute, folder or Path.cwd())
     if not all(part.isidentifier() for part in source.split(".")):
         raise ConfigurationError(f"the program {text!r}", _EXAMPLE)
-    return Location(text, source, attribute, None, Path.cwd())
+    return Location(text, source, attribute, None, folder or Path.cwd())
 
 
 def load(location: Location) -> Flow:
@@ -86,8 +87,8 @@ def load(location: Location) -> Flow:
     return _flow_of(location, module)
 
 
-def _located_file(text: str, source: str, attribute: str) -> Location:
-    file = Path(source).resolve()
+def _located_file(text: str, source: str, attribute: str, folder: Path) -> Location:
+    file = (folder / source).resolve()
     if not file.is_file():
         hint = "it is a folder" if file.is_dir() else "there is no such file"
         raise ConfigurationError(f"the program {text!r}", f"{hint}: {source}")

@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 from cyclopts import Parameter
 from rich.live import Live
-from rich.text import Text
+from rich.text import Text as RichText
 
 from flow.cli.failures import Exit
-from flow.cli.options import Flag, Ids, Where, output_of, pairs
+from flow.cli.options import Flag, Ids, Many, Text, Where, output_of, pairs, statuses
 from flow.cli.output import Output
 from flow.cli.pages import changes, execution_list, execution_page, history_page
 from flow.cli.session import Mode, Session, reading
@@ -27,8 +27,6 @@ LIMIT: Final = 10_000
 _LOOK_AGAIN_S: Final = 1.0
 _NOT_RUNNING: Final = "note: no process runs this flow at the moment, so nothing will change"
 
-Many = Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=True, show_default=False)]
-
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +37,14 @@ class ListOptions:
         status: Only of these statuses, such as running or failure.
         workflow: Only of this workflow.
         label: Only with this label: NAME=VALUE. May be given more than once.
+        incidents: Only those that a person has to look at.
         limit: How many at most.
     """
 
     status: Many = ()
-    workflow: Annotated[str, Parameter(show_default=False)] = ""
+    workflow: Text = ""
     label: Many = ()
+    incidents: Flag = False
     limit: int = 20
 
 
@@ -61,9 +61,10 @@ def list_executions(*, options: ListOptions | None = None, where: Where | None =
         rule = f"it is a number from 1 to {LIMIT:,}"
         raise InvalidOption("flow list", "--limit", str(options.limit), rule)
     arguments = {
-        "statuses": [Status.parse(name).value for name in options.status],
+        "statuses": statuses("--status", options.status),
         "workflow": options.workflow,
         "labels": pairs("--label", options.label),
+        "incidents": options.incidents,
         "limit": options.limit,
     }
     rows = asyncio.run(_ask(where, "list", arguments))
@@ -72,7 +73,7 @@ def list_executions(*, options: ListOptions | None = None, where: Where | None =
     elif rows:
         output.lines(execution_list(rows, SystemClock().now_ms()))
     else:
-        is_filtered = bool(options.status or options.workflow or options.label)
+        is_filtered = options != ListOptions(limit=options.limit)
         output.note("no executions match" if is_filtered else "no executions yet")
     return Exit.OK
 
@@ -105,13 +106,13 @@ def history(execution: Ids, /, *, where: Where | None = None) -> int:
 
 
 async def _ask(where: Where | None, verb: str, arguments: dict[str, Any]) -> Any:
-    async with reading(find(where)) as session:
+    async with reading(find(where), output_of(where).note) as session:
         return await session.ask(verb, arguments)
 
 
 async def _history(execution: str, where: Where | None) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
-    async with reading(find(where)) as session:
+    async with reading(find(where), output_of(where).note) as session:
         while True:
             after = records[-1]["seq"] if records else 0
             page: Sequence[dict[str, Any]] = await session.ask(
@@ -124,7 +125,7 @@ async def _history(execution: str, where: Where | None) -> list[dict[str, Any]]:
 
 async def _show(execution: str, where: Where | None, *, watch: bool) -> int:
     output = output_of(where)
-    async with reading(find(where)) as session:
+    async with reading(find(where), output_of(where).note) as session:
         view = await session.ask("show", {}, execution)
         has_ended = Status.parse(view["status"]).ended
         if watch and not has_ended and session.mode is not Mode.READING:
@@ -207,7 +208,7 @@ async def _print_live(watcher: _Watcher, output: Output) -> None:
     with Live(console=output.out, auto_refresh=False, vertical_overflow="visible") as live:
         while True:
             page = execution_page(watcher.view, clock.now_ms())
-            live.update(Text("\n").join(page), refresh=True)
+            live.update(RichText("\n").join(page), refresh=True)
             if watcher.has_ended:
                 return
             await watcher.look()

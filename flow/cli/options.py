@@ -10,10 +10,25 @@ from cyclopts import Group, Parameter
 
 from flow import codec
 from flow.cli.output import Output
-from flow.errors import ConfigurationError, InvalidInput, TooLarge
+from flow.errors import ConfigurationError, InvalidInput, InvalidOption, TooLarge
 from flow.names import BODY_LIMIT
+from flow.status import Status
 
-__all__ = ["Ids", "Program", "Where", "counts", "input_body", "output_of", "pairs", "values"]
+__all__ = [
+    "Flag",
+    "Ids",
+    "Many",
+    "Place",
+    "Program",
+    "Text",
+    "Where",
+    "counts",
+    "input_body",
+    "output_of",
+    "pairs",
+    "statuses",
+    "values",
+]
 
 _COMMON: Final = Group("Which flow, and how to print", sort_key=10)
 _CHUNK: Final = 1024 * 1024
@@ -25,33 +40,60 @@ Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Ids = Annotated[str, Parameter(name="ID")]
 """Ids of executions."""
 
-Program = Annotated[str, Parameter(name="FILE:APP", env_var="FLOW_APP")]
+Program = Annotated[str, Parameter(name="FILE:APP", env_var="FLOW_APP", show_default=False)]
 """Where a program's flow is."""
+
+Text = Annotated[str, Parameter(show_default=False)]
+"""A text that may be left out."""
+
+Many = Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=True, show_default=False)]
+"""Texts of an option that may be given more than once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _AppOption:
+    app: Annotated[str, Parameter(env_var="FLOW_APP", show_default=False)] = ""
 
 
 @Parameter(name="*", group=_COMMON)
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Where:
-    """Which flow a command is about, and how it prints.
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a flow's broker and store are, and how a command prints.
 
     Args:
-        app: The program: FILE:APP, such as shop.py:app.
-        name: The flow's name, if its store does not tell.
+        name: The flow's name, if neither its program nor its store tells.
         store: The store's URL, or FLOW_STORE; by default the one file .flow/*.db.
         broker: The broker's URL, or FLOW_BROKER.
         json: Print JSON, for programs.
         debug: Show the traceback of an error, as FLOW_DEBUG=1 does.
     """
 
-    app: Annotated[str, Parameter(env_var="FLOW_APP", show_default=False)] = ""
-    name: Annotated[str, Parameter(show_default=False)] = ""
-    store: Annotated[str, Parameter(show_default=False)] = ""
-    broker: Annotated[str, Parameter(show_default=False)] = ""
+    name: Text = ""
+    store: Text = ""
+    broker: Text = ""
     json: Flag = False
     debug: Flag = False
 
 
-def output_of(where: Where | None) -> Output:
+@Parameter(name="*", group=_COMMON)
+@dataclass(frozen=True, kw_only=True)
+class Where(Place, _AppOption):
+    """Which flow a command is about, and how it prints.
+
+    What is not given comes from the environment, or from the file flow.toml of this folder or of
+    one above it.
+
+    Args:
+        app: The program: FILE:APP, such as shop.py:app.
+        name: The flow's name, or FLOW_NAME, if its store does not tell.
+        store: The store's URL, or FLOW_STORE; by default the one file .flow/*.db.
+        broker: The broker's URL, or FLOW_BROKER.
+        json: Print JSON, for programs.
+        debug: Show the traceback of an error, as FLOW_DEBUG=1 does.
+    """
+
+
+def output_of(where: Place | None) -> Output:
     """Return what to print with.
 
     Args:
@@ -95,6 +137,25 @@ def counts(option: str, texts: Sequence[str]) -> dict[str, int]:
             rule = "it is written STEP=NUMBER, and the number is at least 1"
             raise ConfigurationError(f"{option} {name}={value}", rule)
         found[name] = int(value)
+    return found
+
+
+def statuses(option: str, texts: Sequence[str]) -> list[str]:
+    """Return the statuses that an option names, as they are written in full.
+
+    Args:
+        option: The option's name.
+        texts: What was given.
+
+    Raises:
+        ConfigurationError: A name is unknown, or means more than one status.
+    """
+    found: list[str] = []
+    for text in texts:
+        try:
+            found.append(Status.parse(text).value)
+        except InvalidOption as error:
+            raise ConfigurationError(f"{option} {text}", error.rule) from error
     return found
 
 

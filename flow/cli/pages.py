@@ -65,21 +65,22 @@ def headline(view: Document, now_ms: int) -> Text:
     )
 
 
-def execution_page(view: Document, now_ms: int) -> list[Text]:
+def execution_page(view: Document, now_ms: int, told: str = "") -> list[Text]:
     """Return an execution with all its steps as a tree.
 
     Args:
         view: What `show` answered.
         now_ms: The present.
+        told: What is said elsewhere, and is left out here: why it failed.
     """
-    lines = [headline(view, now_ms), *_tree(view, now_ms)]
+    lines = [headline(view, now_ms), *_tree(view, now_ms, told)]
     facts: list[tuple[str, Text | str]] = []
     if view["labels"]:
         facts.append(("labels", ", ".join(f"{k}={v}" for k, v in view["labels"].items())))
     facts.append(("input", _body(view["input"])))
     if view["status"] == Status.SUCCESS.value:
         facts.append(("output", _body(view["output"])))
-    if view["failure"]:
+    if view["failure"] and not told:
         facts.append(("failure", Text(_failure(view["failure"]), "red")))
     if view["incident"]:
         facts.append(("incident", Text(one_line(view["incident"]), "red")))
@@ -138,7 +139,7 @@ def policy(step: StepDefinition) -> str:
 
 
 def changes(before: Document | None, view: Document, now_ms: int) -> list[Text]:
-    """Return a line for each step, and for the whole, whose status has changed.
+    """Return a line for each step, and for the whole, whose status has changed; and a new incident.
 
     Args:
         before: What `show` answered the time before, or None.
@@ -149,11 +150,14 @@ def changes(before: Document | None, view: Document, now_ms: int) -> list[Text]:
     rows: list[tuple[Text | str, ...]] = []
     for name, step in _all_steps(view["steps"], ""):
         if old.get(name, Status.PENDING.value) != step["status"]:
-            details = Text("").join(_details(step, view, now_ms))
+            details = Text("  ").join(_details(step, view, now_ms))
             rows.append((moment(now_ms)[11:19], name, status_text(step["status"]), details))
     if old.get("") != view["status"]:
         since = took((view["ended_ms"] or now_ms) - view["started_ms"])
         rows.append((moment(now_ms)[11:19], view["id"], status_text(view["status"]), since))
+    if view["incident"] and (before is None or before["incident"] != view["incident"]):
+        incident = Text(one_line(view["incident"]), "red")
+        rows.append((moment(now_ms)[11:19], view["id"], Text("incident", "red"), incident))
     return aligned(rows) if rows else []
 
 
@@ -173,13 +177,13 @@ def _all_steps(steps: Sequence[Document], prefix: str) -> Iterator[tuple[str, Do
 # ---------------------------------------------------------------------------------- the tree
 
 
-def _tree(view: Document, now_ms: int) -> list[Text]:
+def _tree(view: Document, now_ms: int, told: str) -> list[Text]:
     rows: list[tuple[Text | str, ...]] = []
     for guide, step, siblings in _branches(view["steps"], ""):
         name = Text.assemble((guide, "dim"), step["id"])
         if "hook" in step:
             name.append(f" ({step['hook']})", "dim")
-        details = Text("  ").join(_details(step, {**view, "steps": siblings}, now_ms))
+        details = Text("  ").join(_details(step, {**view, "steps": siblings}, now_ms, told))
         rows.append((name, status_text(step["status"]), details))
     return aligned(rows) if rows else []
 
@@ -193,7 +197,7 @@ def _branches(
         yield from _branches(step.get("steps", ()), f"{guide}{'   ' if is_last else '│  '}")
 
 
-def _details(step: Document, view: Document, now_ms: int) -> Iterator[Text]:
+def _details(step: Document, view: Document, now_ms: int, told: str = "") -> Iterator[Text]:
     """Yield what there is to say about a step beside its status."""
     status = step["status"]
     if status in _ENDED and step.get("ended_ms") and step.get("sent_ms"):
@@ -210,8 +214,15 @@ def _details(step: Document, view: Document, now_ms: int) -> Iterator[Text]:
         yield Text(_waits_for(step, view), "dim")
     if step.get("progress") is not None:
         yield Text(f"progress {_body(step['progress'])}")
+    yield from _reason(step, told)
+
+
+def _reason(step: Document, told: str) -> Iterator[Text]:
+    """Yield why a step failed or did not run, unless that is told elsewhere."""
     if step.get("failure"):
-        yield Text(_failure(step["failure"]), "red")
+        failure = _failure(step["failure"])
+        if failure not in told:
+            yield Text(failure, "red")
     elif step.get("reason"):
         yield Text(_REASONS.get(step["reason"], one_line(step["reason"])), "dim")
 

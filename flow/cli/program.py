@@ -10,13 +10,24 @@ from typing import Final
 
 from cyclopts import App, CycloptsError, Group, UnusedCliTokensError
 
-from flow.cli import controlling, looking, reloading, running, shapes, starting
+from flow.cli import (
+    controlling,
+    doctor,
+    looking,
+    maintaining,
+    reloading,
+    running,
+    shapes,
+    starting,
+)
 from flow.cli.failures import Exit, exit_code, one_line
 from flow.cli.output import Output
 from flow.errors import FlowError
 
 __all__ = ["program", "run"]
 
+_CHATTY: Final = ("aio_pika", "aiormq")
+"""Libraries that log what they also raise, with tracebacks; our adapter silences them."""
 _HELP: Final = "Durable flows of microservices: run them, look at them, and control them."
 
 
@@ -46,11 +57,15 @@ def program() -> App:
         (shapes.workflows, "workflows", look),
         (shapes.steps, "steps", look),
         (shapes.levels, "levels", look),
+        (doctor.doctor, "doctor", look),
         (starting.start, "start", control),
         (controlling.suspend, "suspend", control),
         (controlling.resume, "resume", control),
         (controlling.abort, "abort", control),
         (controlling.delete, "delete", control),
+        (maintaining.pause, "pause", control),
+        (maintaining.unpause, "unpause", control),
+        (maintaining.prune, "prune", control),
     )
     for number, (command, name, group) in enumerate(commands):
         app.command(command, name=name, group=group, sort_key=number)
@@ -67,6 +82,10 @@ def run(arguments: Sequence[str]) -> int:
     if not is_debug:
         # What goes wrong is told as an error; only long-running commands print logs.
         logging.getLogger("flow").addHandler(logging.NullHandler())
+        # asyncio warns of each write to a connection that is lost, which is told in one line.
+        logging.getLogger("asyncio").setLevel(logging.ERROR)
+    for name in _CHATTY if is_debug else ():
+        logging.getLogger(name).setLevel(logging.WARNING)
     try:
         return int(program()(list(arguments)) or Exit.OK)
     except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:  # noqa: BLE001 - a bug is told like an error

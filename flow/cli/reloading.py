@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Final
 
 from flow.cli.failures import Exit
-from flow.cli.loading import Location, locate
-from flow.cli.options import Program, Where, output_of
+from flow.cli.health import HealthOptions
+from flow.cli.loading import Location
+from flow.cli.options import Place, Program, output_of
 from flow.cli.output import Output
+from flow.cli.running import place_words
+from flow.cli.target import location_of
 from flow.runtime.tasks import TaskGroup
 
 __all__ = ["Supervisor", "dev"]
@@ -49,25 +52,24 @@ class _Overdue:
 _Event = _Changed | _Stopped | _Exited | _Overdue
 
 
-def dev(program: Program, /, *, where: Where | None = None) -> int:
+def dev(
+    program: Program = "",
+    /,
+    *,
+    health: HealthOptions | None = None,
+    place: Place | None = None,
+) -> int:
     """Run a program, and start it anew when a file changes.
 
     Args:
-        program: The program: FILE:APP, such as shop.py:app.
-        where: Which flow, and how to print.
+        program: The program: FILE:APP, such as shop.py:app; by default that of flow.toml.
+        health: Where probes are answered.
+        place: Where its broker and store are, and how to print.
     """
-    location = locate(program)
-    return asyncio.run(Supervisor(location, _options(where), output_of(where)).run())
-
-
-def _options(where: Where | None) -> list[str]:
-    where = where or Where()
-    options: list[str] = []
-    for name in ("name", "store", "broker"):
-        value = getattr(where, name)
-        options += [f"--{name}", value] if value else []
-    options += ["--json"] if where.json else []
-    return [*options, "--debug"] if where.debug else options
+    location = location_of(program)
+    words = [*([program] if program else []), *place_words(place)]
+    words += (health or HealthOptions()).words()
+    return asyncio.run(Supervisor(location, words, output_of(place)).run())
 
 
 class Supervisor:
@@ -75,14 +77,14 @@ class Supervisor:
 
     Args:
         location: The program.
-        options: What else is passed on to the child.
+        words: What is passed on to the child.
         output: What to print with.
     """
 
-    def __init__(self, location: Location, options: list[str], output: Output) -> None:
+    def __init__(self, location: Location, words: list[str], output: Output) -> None:
         """Prepare; nothing runs before `run`."""
         self._location = location
-        self._options = options
+        self._words = words
         self._output = output
         self._events: asyncio.Queue[_Event] = asyncio.Queue()
         self._child: asyncio.subprocess.Process | None = None
@@ -131,7 +133,7 @@ class Supervisor:
 
     async def _start(self, tasks: TaskGroup, lifeline: int) -> None:
         # -P keeps the present folder from hiding the packages of flowmq.
-        command = ["-P", "-m", "flow", "serve", self._location.text, *self._options]
+        command = ["-P", "-m", "flow", "serve", *self._words]
         command += ["--lifeline", str(lifeline), *(["--again"] if self._started else [])]
         child = await asyncio.create_subprocess_exec(sys.executable, *command, pass_fds=[lifeline])
         self._started += 1

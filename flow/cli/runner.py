@@ -10,21 +10,25 @@ import os
 import signal
 import sys
 import textwrap
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Annotated, Final
 
 from cyclopts import Parameter
 
 from flow.app import Flow, Role, holder_of
+from flow.catalogue import OpenDefinition
 from flow.cli.failures import Exit
+from flow.cli.health import Health, HealthOptions
 from flow.cli.output import Output, aligned
 from flow.cli.shapes import level_ids
 from flow.cli.target import Target
-from flow.clock import SystemClock, sleep
-from flow.errors import BrokerUnavailable, StoreLocked
+from flow.clock import SystemChance, SystemClock, sleep
+from flow.config import MEMORY
+from flow.errors import BrokerUnavailable, FlowError, StoreLocked, StoreUnavailable
 from flow.runtime.tasks import TaskGroup
 
-__all__ = ["Runner", "Supervised"]
+__all__ = ["Runner", "Supervised", "facts"]
 
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
@@ -38,15 +42,17 @@ _WIDTH: Final = 80
 @Parameter(name="*", show=False)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Supervised:
-    """What `flow dev` tells the process that it starts.
+    """What `flow dev`, or a crew of processes, tells the process that it starts.
 
     Args:
         lifeline: The descriptor of a pipe whose end is the end of this process too.
         again: Whether it has been started before.
+        number: Which process of a crew it is, from 1; 0 for none.
     """
 
     lifeline: int = -1
     again: Annotated[bool, Parameter(negative="")] = False
+    number: int = 0
 
 
 class Runner:
@@ -57,7 +63,8 @@ class Runner:
         app: The program.
         roles: What it plays.
         output: What to print with.
-        supervised: What `flow dev` has told.
+        supervised: What the process that started this one has told.
+        probes: Where probes are answered, if anywhere.
     """
 
     def __init__(
@@ -67,9 +74,12 @@ class Runner:
         roles: tuple[Role, ...],
         output: Output,
         supervised: Supervised | None = None,
+        probes: HealthOptions | None = None,
     ) -> None:
         """Prepare; nothing runs before `run`."""
         self._program = program
+        self._probes = probes or HealthOptions()
+        self.health = Health(app, roles)
         self._app = app
         self._roles: tuple[Role, ...] = roles
         self._output = output
@@ -95,7 +105,10 @@ class Runner:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop, number)
         try:
-            async with TaskGroup() as tasks:
+            async with AsyncExitStack() as stack:
+                tasks = await stack.enter_async_context(TaskGroup())
+                if self._probes.health_port is not None:
+                    await self._answer_probes(stack)
                 self._part = tasks.start(self._take_part(), "program")
                 await asyncio.wait([self._part])
         finally:
@@ -118,6 +131,7 @@ class Runner:
         if self._stopping.is_set():
             return
         self._stopping.set()
+        self.health.is_stopping = True
         if not self._is_inside and self._part is not None:
             self._part.cancel()
 
@@ -125,8 +139,19 @@ class Runner:
     def _is_supervised(self) -> bool:
         return self._supervised is not None and self._supervised.lifeline >= 0
 
+    @property
+    def _prefix(self) -> str:
+        number = 0 if self._supervised is None else self._supervised.number
+        return f"process {number}: " if number else ""
+
     def _say(self, text: str) -> None:
-        self._output.note(text)
+        self._output.note(f"{self._prefix}{text}")
+
+    async def _answer_probes(self, stack: AsyncExitStack) -> None:
+        server = await stack.enter_async_context(self.health.serve(self._probes))
+        if not self._prefix:
+            # A free port that was chosen here has to be told.
+            self._say(f"health: http://{self._probes.health_host}:{server.port}/health")
 
     async def _take_part(self) -> None:
         clock = SystemClock()
@@ -134,9 +159,11 @@ class Runner:
         while not self._stopping.is_set():
             try:
                 await self._app.play(*self._present_roles()).__aenter__()
-            except BrokerUnavailable as error:
+            except (BrokerUnavailable, StoreUnavailable) as error:
+                self._check_worth_waiting(error)
+                self.health.trouble = str(error)
                 self._tell_waiting(error, is_late=clock.monotonic() - begun > _JOIN_WITHIN_S)
-                await sleep(clock, pause)
+                await sleep(clock, pause * (0.5 + SystemChance().random() / 2))
                 pause = min(pause * 2, _LONGEST_PAUSE_S)
                 continue
             pause = _FIRST_PAUSE_S
@@ -162,12 +189,14 @@ class Runner:
         """Take part until the end, or until the connection is lost."""
         app = self._app
         self._is_inside = True
+        self.health.trouble = ""
         is_lost = False
         try:
             self._tell_ready()
             is_lost = await self._wait()
         finally:
             self._is_inside = False
+            self.health.trouble = "it is waiting for the process that runs the flow"
             await self._leave(is_lost=is_lost)
         if is_lost and not self._stopping.is_set():
             self._was_told = True
@@ -191,10 +220,15 @@ class Runner:
             # What was being done is done again by whoever comes next.
             return
 
-    def _tell_waiting(self, error: BrokerUnavailable, *, is_late: bool) -> None:
+    def _check_worth_waiting(self, error: FlowError) -> None:
+        """Raise an error that time does not mend: a file that cannot be opened stays like that."""
+        if isinstance(error, StoreUnavailable) and self._target.file is not None:
+            raise error
+
+    def _tell_waiting(self, error: FlowError, *, is_late: bool) -> None:
         file = self._target.file
         if file is None:
-            text = f"{error}; trying again"
+            text = f"{error}; trying until it can be"
         elif "orchestrator" in self._roles and not self._was_told:
             # Who has the file may not listen yet. If it never does, it is no flow of ours.
             if is_late:
@@ -213,25 +247,37 @@ class Runner:
 
     def _tell_ready(self) -> None:
         app, output = self._app, self._output
+        number = 0 if self._supervised is None else self._supervised.number
         if output.is_json:
-            output.data({"ready": app.name, "roles": list(self._roles), "joined": app.joined})
+            told = {"ready": app.name, "roles": list(self._roles), "joined": app.joined}
+            output.data({**told, "process": number} if number else told)
             return
         self._was_told = False
+        if number:
+            self._say(f"{app.name} is ready")
+            return
         if self._was_ready:
             self._say(f"{app.name} is ready again")
             return
         self._was_ready = True
-        output.lines([app.name, *_facts(app, self._roles)])
+        output.lines([app.name, *facts(app, self._roles)])
         output.lines(["ready; Ctrl-C stops"])
 
 
-def _facts(app: Flow, roles: tuple[Role, ...]) -> list[str]:
+def facts(app: Flow, roles: tuple[Role, ...]) -> list[str]:
+    """Return what a program is about to do, in lines.
+
+    Args:
+        app: The program.
+        roles: What it plays.
+    """
     store = app.settings.store
     rows: list[tuple[str, str]] = []
-    if app.joined:
-        rows.append(("joined", str(store or app.settings.broker)))
+    if app.joined and app.settings.broker.scheme == MEMORY:
+        rows.append(("joined", str(store)))
     else:
-        rows += [("broker", str(app.settings.broker)), ("store", str(store))]
+        rows.append(("broker", str(app.settings.broker)))
+        rows += [("store", str(store))] if "orchestrator" in roles else []
     if "orchestrator" in roles:
         shapes = [f"{name}: {_shape(app, name)}" for name in sorted(app.defined)]
         rows += _listing("workflows", shapes)
@@ -250,7 +296,10 @@ def _listing(title: str, items: list[str]) -> list[tuple[str, str]]:
 
 def _shape(app: Flow, workflow: str) -> str:
     """Return the levels of a workflow in one line, if they fit there."""
-    levels = level_ids(app.defined[workflow].definition)
+    declared = app.defined[workflow].declared
+    if isinstance(declared, OpenDefinition):
+        return f"made of the announced steps {', '.join(declared.names)}"
+    levels = level_ids(declared)
     steps = sum(map(len, levels))
     if steps > _SHOWN_STEPS:
         return f"{steps} steps in {len(levels)} levels"

@@ -6,7 +6,7 @@ long as it takes.
 """
 
 import os
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -18,13 +18,18 @@ from flow.cli.target import Target
 from flow.clock import SystemClock, sleep
 from flow.config import Url
 from flow.errors import BrokerUnavailable, ConfigurationError, StoreLocked, StoreUnavailable
-from flow.runtime.reader import Reader
+from flow.runtime.orchestrator.reader import Reader
+from flow.runtime.tasks import TaskGroup
 
 __all__ = ["Asker", "Mode", "Session", "changing", "reading"]
 
 JOIN_WITHIN_S: Final = 3.0
 """Seconds in which a process that has just taken a store has to offer its socket."""
+LATE_S: Final = 3.0
+"""Seconds after which somebody who waits for an answer is told so."""
 _TRY_AGAIN_S: Final = 0.1
+
+Tell = Callable[[str], None]
 
 
 class Asker(Protocol):
@@ -57,11 +62,26 @@ class Session:
         asker: Who answers.
         mode: Where the answers come from.
         target: The flow.
+        flow: What programs have to ask with; None if only the file answers.
+        tell: Says that an answer takes long, if anybody wants to hear that.
     """
 
     asker: Asker
     mode: Mode
     target: Target
+    flow: Flow | None = None
+    tell: Tell | None = None
+
+    @property
+    def acting(self) -> Flow:
+        """What programs have to ask with.
+
+        Raises:
+            ConfigurationError: This session only looks.
+        """
+        if self.flow is None:
+            raise ConfigurationError(self.target.name, "nothing runs it that could be asked")
+        return self.flow
 
     async def ask(
         self,
@@ -73,7 +93,7 @@ class Session:
         """Ask, and return the answer.
 
         Args:
-            verb: What to do; see `flow.runtime.requests`.
+            verb: What to do; see `flow.runtime.orchestrator.requests`.
             arguments: A JSON object.
             execution: The execution that it is about, or an empty string.
             within_s: Seconds within which it has to be answered; None to wait for an execution.
@@ -81,15 +101,25 @@ class Session:
         Raises:
             FlowError: It was refused.
         """
-        return await self.asker.ask(verb, arguments or {}, execution, within_s)
+        if self.tell is None or within_s is None:
+            return await self.asker.ask(verb, arguments or {}, execution, within_s)
+        async with TaskGroup() as tasks:
+            tasks.start(self._tell_late(self.tell, within_s), "late")
+            return await self.asker.ask(verb, arguments or {}, execution, within_s)
+
+    async def _tell_late(self, tell: Tell, within_s: float) -> None:
+        await sleep(SystemClock(), LATE_S)
+        name = self.target.name
+        tell(f"no orchestrator of {name} has answered yet; waiting for up to {within_s:g} s")
 
 
 @asynccontextmanager
-async def reading(target: Target) -> AsyncGenerator[Session]:
+async def reading(target: Target, tell: Tell | None = None) -> AsyncGenerator[Session]:
     """Open a session that only looks.
 
     Args:
         target: The flow.
+        tell: Is told when an orchestrator behind a broker takes long to answer.
 
     Raises:
         UnavailableError: The store or the broker cannot be reached.
@@ -99,9 +129,10 @@ async def reading(target: Target) -> AsyncGenerator[Session]:
         file = target.file
         flow = await _joined(target, stack)
         if flow is not None:
-            yield _session(target, flow)
+            yield _session(target, flow, tell)
         elif file is None:
-            yield _session(target, await stack.enter_async_context(target.flow().play()))
+            flow = await stack.enter_async_context(target.flow().play())
+            yield _session(target, flow, tell)
         else:
             clock = SystemClock()
             reader = Reader(reading_store(file, clock), clock, target.name)
@@ -111,11 +142,12 @@ async def reading(target: Target) -> AsyncGenerator[Session]:
 
 
 @asynccontextmanager
-async def changing(target: Target) -> AsyncGenerator[Session]:
+async def changing(target: Target, tell: Tell | None = None) -> AsyncGenerator[Session]:
     """Open a session that may change something.
 
     Args:
         target: The flow.
+        tell: Is told when an orchestrator behind a broker takes long to answer.
 
     Raises:
         UnavailableError: The store or the broker cannot be reached.
@@ -125,12 +157,14 @@ async def changing(target: Target) -> AsyncGenerator[Session]:
         flow = await _joined(target, stack)
         while flow is None:
             flow = await _owning(target, stack) or await _joined(target, stack)
-        yield _session(target, flow)
+        yield _session(target, flow, tell)
 
 
-def _session(target: Target, flow: Flow) -> Session:
+def _session(target: Target, flow: Flow, tell: Tell | None) -> Session:
     flow.client.actor = f"cli/{os.environ.get('USER') or os.getuid()}"
-    return Session(flow.client, Mode.JOINED if flow.joined else Mode.OWNER, target)
+    mode = Mode.JOINED if flow.joined else Mode.OWNER
+    # A process of this machine that has the file answers at once.
+    return Session(flow.client, mode, target, flow, None if target.file is not None else tell)
 
 
 async def _joined(target: Target, stack: AsyncExitStack) -> Flow | None:

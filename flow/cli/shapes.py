@@ -1,19 +1,23 @@
 """`flow workflows`, `flow steps` and `flow levels`: what there is to run."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from rich.text import Text as RichText
 
 from flow import codec, planner
 from flow.app import Flow
+from flow.catalogue import OpenDefinition
+from flow.cli.announced import announced_page, catalogue_page
 from flow.cli.failures import Exit
-from flow.cli.options import Flag, Where, output_of
-from flow.cli.output import aligned
+from flow.cli.options import Flag, Text, Where, output_of
+from flow.cli.output import Output, aligned
 from flow.cli.pages import policy, steps_page
 from flow.cli.session import reading
 from flow.cli.target import find, program_of
+from flow.clock import SystemClock
 from flow.errors import ConfigurationError, UnknownWorkflow
 from flow.plan import StartOptions
 from flow.step import StepDefinition
@@ -25,26 +29,48 @@ __all__ = ["level_ids", "levels", "steps", "workflows"]
 def workflows(*, where: Where | None = None) -> int:
     """List the workflows."""
     output = output_of(where)
-    found = _definitions(where)
-    documents = [_workflow_document(definition) for definition in found]
+    documents = _program_documents(where)
+    if documents is None:
+        documents = asyncio.run(_saved_documents(where))
     if output.is_json:
         output.data(documents)
     elif not documents:
         output.note("no workflows yet")
     else:
         rows = [
-            (item["id"], item["version"], str(item["steps"]), item["hash"]) for item in documents
+            (item["id"], item["version"], str(item["steps"]), item["hash"], _remark(item))
+            for item in documents
         ]
-        output.lines(aligned(rows, ("WORKFLOW", "VERSION", "STEPS", "HASH")))
+        output.lines(aligned(rows, ("WORKFLOW", "VERSION", "STEPS", "HASH", "")))
     return Exit.OK
 
 
-def steps(*, where: Where | None = None) -> int:
-    """List the steps of all workflows."""
+def steps(
+    step: Annotated[str, Parameter(name="STEP")] = "",
+    /,
+    *,
+    workflow: Text = "",
+    where: Where | None = None,
+) -> int:
+    """List the steps that services have announced, or show one of them.
+
+    With --workflow or --app they are the steps of a workflow, or of the workflows of a program.
+
+    Args:
+        step: The id of an announced step, to see all of it.
+        workflow: List the steps of this workflow.
+        where: Which flow, and how to print.
+    """
     output = output_of(where)
-    found = _definitions(where)
+    if step:
+        if workflow:
+            raise ConfigurationError(f"steps {step}", "give a step or --workflow, not both")
+        return _tell_announced(asyncio.run(_announced(where, step)), output)
+    if not workflow and not (where is not None and where.app):
+        return _tell_catalogue(asyncio.run(_announced(where)), output)
+    found = [_definition(workflow, where)] if workflow else _program_definitions(where)
     if output.is_json:
-        output.data([_step_document(item, step) for item in found for step in item.steps])
+        output.data([_step_document(item, each) for item in found for each in item.steps])
     elif not found:
         output.note("no workflows yet")
     else:
@@ -97,16 +123,34 @@ def level_ids(definition: WorkflowDefinition) -> list[list[str]]:
     return [[step.definition.id for step in level] for level in planner.levels(plan)]
 
 
-def _definitions(where: Where | None) -> Sequence[WorkflowDefinition]:
-    """Return the workflows of the program that is named, or else those that are saved."""
-    app = program_of(where)
-    if app is not None:
-        return [app.defined[name].definition for name in sorted(app.defined)]
-    return asyncio.run(_saved(where))
+def _program_definitions(where: Where | None) -> Sequence[WorkflowDefinition]:
+    app = _program(where)
+    names = [] if app is None else sorted(app.defined)
+    return [] if app is None else [_inner(app.defined[name].declared) for name in names]
+
+
+def _program_documents(where: Where | None) -> list[dict[str, Any]] | None:
+    """Return the workflows of the program that is named; None if none is."""
+    app = _program(where)
+    if app is None:
+        return None
+    return [_workflow_document(app.defined[name].declared) for name in sorted(app.defined)]
+
+
+def _program(where: Where | None) -> Flow | None:
+    """Return the program that was asked for. One that only flow.toml names was not.
+
+    Without one it is about what is saved, which may be of several programs.
+    """
+    return program_of(where) if where is not None and where.app else None
+
+
+def _inner(declared: WorkflowDefinition | OpenDefinition) -> WorkflowDefinition:
+    return declared.definition if isinstance(declared, OpenDefinition) else declared
 
 
 def _definition(workflow: str, where: Where | None) -> WorkflowDefinition:
-    app = program_of(where)
+    app = _program(where)
     if app is None:
         return asyncio.run(_load(workflow, where))
     return _defined(app, workflow)
@@ -119,28 +163,67 @@ def _defined(app: Flow, workflow: str) -> WorkflowDefinition:
 
 
 async def _load(workflow: str, where: Where | None) -> WorkflowDefinition:
-    async with reading(find(where)) as session:
+    async with reading(find(where), output_of(where).note) as session:
         return _decoded(await session.ask("workflow.load", {"workflow": workflow}))
 
 
-async def _saved(where: Where | None) -> Sequence[WorkflowDefinition]:
-    async with reading(find(where)) as session:
-        rows = await session.ask("workflow.list")
-        names = [row["id"] for row in rows]
-        return [_decoded(await session.ask("workflow.load", {"workflow": name})) for name in names]
+async def _saved_documents(where: Where | None) -> list[dict[str, Any]]:
+    async with reading(find(where), output_of(where).note) as session:
+        rows: list[dict[str, Any]] = await session.ask("workflow.list")
+        return rows
+
+
+async def _announced(where: Where | None, step: str = "") -> list[dict[str, Any]]:
+    async with reading(find(where), output_of(where).note) as session:
+        if step:
+            return [await session.ask("step.get", {"step": step})]
+        rows: list[dict[str, Any]] = []
+        while page := await session.ask("steps", {"after": rows[-1]["id"] if rows else ""}):
+            rows += page
+        return rows
 
 
 def _decoded(answer: Any) -> WorkflowDefinition:
     return codec.decode_definition(codec.dumps(answer["definition"]))
 
 
-def _workflow_document(definition: WorkflowDefinition) -> dict[str, Any]:
-    return {
+def _workflow_document(declared: WorkflowDefinition | OpenDefinition) -> dict[str, Any]:
+    definition = _inner(declared)
+    document: dict[str, Any] = {
         "id": definition.id,
         "version": definition.version,
         "steps": len(definition.steps),
-        "hash": codec.definition_hash(codec.encode_definition(definition)),
     }
+    if isinstance(declared, OpenDefinition):
+        # What it will be is known once the services have announced these.
+        return {**document, "hash": "", "names": list(declared.names)}
+    hash_ = codec.definition_hash(codec.encode_definition(definition))
+    return {**document, "hash": hash_}
+
+
+def _remark(document: Mapping[str, Any]) -> RichText:
+    if document.get("paused"):
+        return RichText("paused", "yellow")
+    names = document.get("names")
+    return RichText(f"and the announced steps {', '.join(names)}" if names else "")
+
+
+def _tell_catalogue(rows: Sequence[Mapping[str, Any]], output: Output) -> int:
+    if output.is_json:
+        output.data(list(rows))
+    elif not rows:
+        output.note("no service has announced a step yet")
+    else:
+        output.lines(catalogue_page(rows, SystemClock().now_ms()))
+    return Exit.OK
+
+
+def _tell_announced(rows: Sequence[Mapping[str, Any]], output: Output) -> int:
+    if output.is_json:
+        output.data(rows[0])
+    else:
+        output.lines(announced_page(rows[0], SystemClock().now_ms()))
+    return Exit.OK
 
 
 def _step_document(definition: WorkflowDefinition, step: StepDefinition) -> dict[str, Any]:

@@ -9,7 +9,17 @@ from cyclopts import Parameter
 
 from flow import codec
 from flow.cli.failures import Exit
-from flow.cli.options import Flag, Where, counts, input_body, output_of, pairs, values
+from flow.cli.options import (
+    Flag,
+    Many,
+    Text,
+    Where,
+    counts,
+    input_body,
+    output_of,
+    pairs,
+    values,
+)
 from flow.cli.output import Output
 from flow.cli.pages import execution_page
 from flow.cli.session import Mode, Session, changing
@@ -22,9 +32,6 @@ from flow.status import Status
 from flow.workflows import ExecuteOptions, start_arguments
 
 __all__ = ["StartOptions", "start"]
-
-Text = Annotated[str, Parameter(show_default=False)]
-Many = Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=True, show_default=False)]
 
 _NOT_RUNNING: Final = "note: no process runs this flow; flow dev FILE:APP does, and then it goes on"
 _FIRST_LOOK_S: Final = 0.5
@@ -124,7 +131,7 @@ async def _start(
     name: str, arguments: Mapping[str, Any], where: Where | None, *, wait: bool
 ) -> int:
     output = output_of(where)
-    async with changing(find(where)) as session:
+    async with changing(find(where), output_of(where).note) as session:
         answer = await session.ask("start", arguments, name)
         if not wait:
             _tell_started(name, output)
@@ -186,9 +193,11 @@ def _tell_ended(name: str, answer: Mapping[str, Any], output: Output) -> int:
             output.result(answer["output"])
         return Exit.OK
     report = answer["report"]
+    outcome = _outcome(name, status, report)
     if not output.is_json:
-        output.aside(execution_page(report, SystemClock().now_ms()))
-    output.error(_outcome(name, status, report))
+        # The last line says why; nothing above it has to.
+        output.aside(execution_page(report, SystemClock().now_ms(), told=str(outcome)))
+    output.error(outcome)
     return Exit.FAILED
 
 

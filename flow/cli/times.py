@@ -1,9 +1,12 @@
 """Times as people say them."""
 
+import re
 from datetime import UTC, datetime
 from typing import Final
 
-__all__ = ["ago", "moment", "took"]
+from flow.errors import ConfigurationError
+
+__all__ = ["ago", "moment", "span_s", "took"]
 
 _SECOND: Final = 1_000
 _MINUTE: Final = 60 * _SECOND
@@ -11,6 +14,8 @@ _HOUR: Final = 60 * _MINUTE
 _DAY: Final = 24 * _HOUR
 _NOW: Final = 2 * _SECOND
 _TENTHS: Final = 10 * _SECOND
+_SPAN: Final = re.compile(r"([0-9]{1,9})(s|m|min|h|d|w)", re.IGNORECASE)
+_UNITS: Final = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
 
 
 def took(span_ms: int) -> str:
@@ -47,6 +52,23 @@ def ago(then_ms: int, now_ms: int) -> str:
         if past >= unit:
             return f"{past // unit} {name} ago"
     return f"{past // _SECOND} s ago"
+
+
+def span_s(option: str, text: str) -> int:
+    """Return how many seconds a length of time has that somebody has typed.
+
+    Args:
+        option: The option's name.
+        text: A number and a unit, such as `30d`, `12h`, `90m` or `45s`.
+
+    Raises:
+        ConfigurationError: It is something else.
+    """
+    found = _SPAN.fullmatch(text.strip())
+    if found is None:
+        rule = "it is a number and a unit (s, m, h, d or w), such as 30d"
+        raise ConfigurationError(f"{option} {text}", rule)
+    return int(found[1]) * _UNITS[found[2].lower()]
 
 
 def moment(at_ms: int) -> str:

@@ -4,6 +4,7 @@ All names begin with the namespace, so that several can share a broker.
 """
 
 from dataclasses import dataclass
+from typing import Final
 from zlib import crc32
 
 from flow.names import service_of
@@ -22,13 +23,13 @@ def partition_of(execution: str, partitions: int) -> int:
     return crc32(execution.encode()) % partitions
 
 
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """The exchanges and queues of one namespace.
+_BROKERS_REPLY_QUEUES: Final = ("amq.gen-", "amq.rabbitmq.reply-to.")
+"""What RabbitMQ calls queues that it names itself, and those of its direct reply-to."""
 
-    Args:
-        namespace: Its name.
-    """
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What the exchanges and queues of a namespace are called."""
 
     namespace: str
 
@@ -63,6 +64,37 @@ class Addresses:
         return f"{self.namespace}.cancel"
 
     @property
+    def trigger(self) -> str:
+        """The topic exchange, and the queue, by which plain clients start workflows.
+
+        The routing key is the workflow's id.
+        """
+        return f"{self.namespace}.trigger"
+
+    @property
+    def announce(self) -> str:
+        """The exchange, and the queue, by which services announce their steps."""
+        return f"{self.namespace}.announce"
+
+    @property
+    def events(self) -> str:
+        """The topic exchange that tells how executions go; routing key `status.workflow`."""
+        return f"{self.namespace}.events"
+
+    @property
+    def members(self) -> str:
+        """The fanout exchange by which orchestrators tell each other news."""
+        return f"{self.namespace}.members"
+
+    @property
+    def reply(self) -> str:
+        """The exchange for answers of workers to calls; the routing key is the client's id.
+
+        With it, a worker needs no right to publish to the default exchange, and so to any queue.
+        """
+        return f"{self.namespace}.reply"
+
+    @property
     def dead(self) -> str:
         """The exchange, and the queue, for messages that nobody can use."""
         return f"{self.namespace}.dead"
@@ -85,11 +117,54 @@ class Addresses:
 
     def reply_queue(self, client: str) -> str:
         """The queue that a client's answers go to."""
-        return f"{self.namespace}.reply.{client}"
+        return f"{self.reply}.{client}"
+
+    def member_queue(self, owner: str) -> str:
+        """The queue of news, and of answers to what it asks itself, of an orchestrator."""
+        return f"{self.members}.{owner}"
+
+    def subscriber_queue(self, endpoint: str) -> str:
+        """The queue of events for a handler that subscribes to topics."""
+        return f"{self.topics}.{endpoint}"
 
     def cancel_queue(self, worker: str) -> str:
         """The queue of cancellations for a worker."""
         return f"{self.cancel}.{worker}"
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses(_Names):
+    """The exchanges and queues of one namespace.
+
+    Args:
+        namespace: Its name.
+    """
+
+    def may_answer(self, reply_to: str) -> bool:
+        """Return whether an answer may be published to a queue that a message names.
+
+        Whoever writes to us could name any queue, a mailbox or a service's for example. So only
+        queues that are made for answers are answered to.
+
+        Args:
+            reply_to: The queue's name; not empty.
+        """
+        own = (self.reply_queue(""), self.member_queue(""))
+        return reply_to.startswith((*own, *_BROKERS_REPLY_QUEUES))
+
+    def route_to(self, reply_to: str) -> tuple[str, str]:
+        """Return the exchange and the routing key by which a worker's reply reaches a queue.
+
+        The exchanges for replies are enough for everybody who declares what `client` says. Only
+        a queue with another name is reached through the default exchange, by its name.
+
+        Args:
+            reply_to: The queue's name.
+        """
+        for exchange in (self.mailbox, self.reply):
+            if reply_to.startswith(f"{exchange}."):
+                return exchange, reply_to.removeprefix(f"{exchange}.")
+        return "", reply_to
 
     def exchanges(self) -> Topology:
         """Return what everybody may declare: the exchanges, and the queue of the dead."""
@@ -101,6 +176,11 @@ class Addresses:
                 Exchange(self.steps, "direct"),
                 Exchange(self.topics, "topic"),
                 Exchange(self.cancel, "fanout"),
+                Exchange(self.trigger, "topic"),
+                Exchange(self.announce, "direct"),
+                Exchange(self.events, "topic"),
+                Exchange(self.members, "fanout"),
+                Exchange(self.reply, "direct"),
                 Exchange(self.dead, "fanout"),
             ),
             queues=(Queue(self.dead),),
@@ -113,8 +193,13 @@ class Addresses:
         Args:
             partitions: How many partitions the namespace has.
         """
-        queues = [Queue(self.control, dead_letter=self.dead)]
-        bindings = [Binding(self.control, self.control)]
+        shared = (self.control, self.trigger, self.announce)
+        queues = [Queue(name, dead_letter=self.dead) for name in shared]
+        bindings = [
+            Binding(self.control, self.control),
+            Binding(self.trigger, self.trigger, "#"),
+            Binding(self.announce, self.announce),
+        ]
         for partition in range(partitions):
             start, mailbox = self.start_queue(partition), self.mailbox_queue(partition)
             queues += [
@@ -150,10 +235,27 @@ class Addresses:
             ),
         )
 
+    def subscriber(self, endpoint: str, topics: tuple[str, ...]) -> Topology:
+        """Return what a handler that subscribes to topics needs: a queue for all its processes.
+
+        Args:
+            endpoint: The handler's name.
+            topics: Patterns of topics.
+        """
+        queue = self.subscriber_queue(endpoint)
+        return Topology(
+            queues=(Queue(queue, dead_letter=self.dead),),
+            bindings=tuple(Binding(queue, self.topics, topic) for topic in topics),
+        )
+
     def client(self, client: str) -> Topology:
         """Return what a client needs: a queue for its answers.
 
         Args:
             client: The client's id.
         """
-        return Topology(queues=(Queue(self.reply_queue(client), exclusive=True),))
+        queue = self.reply_queue(client)
+        return Topology(
+            queues=(Queue(queue, exclusive=True),),
+            bindings=(Binding(queue, self.reply, client),),
+        )

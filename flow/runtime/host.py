@@ -2,27 +2,34 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
+from flow.catalogue import Announcement, OpenDefinition
 from flow.clock import cancel_after
 from flow.errors import BrokerUnavailable, StoreUnavailable
-from flow.ports import Broker, Chance, Clock, Exchange, Namespace, Store, Threads, Topology
+from flow.ports import Broker, Chance, Clock, Inbox, Namespace, Store, Threads
 from flow.runtime.addresses import Addresses
-from flow.runtime.engine import Engine, EngineSettings, Ports
-from flow.runtime.orchestrator import Orchestrator
+from flow.runtime.health import HostHealth, OrchestratorHealth, WorkerHealth
+from flow.runtime.orchestrator.engine import Engine, EngineSettings, Ports
+from flow.runtime.orchestrator.incarnations import Incarnations
+from flow.runtime.orchestrator.members import REVISION, Members
+from flow.runtime.orchestrator.orchestrator import Orchestrator
+from flow.runtime.orchestrator.partitions import Partitions
 from flow.runtime.publisher import Publisher
 from flow.runtime.service import Endpoint, WorkerPorts, WorkerSettings
 from flow.runtime.tasks import TaskGroup
-from flow.runtime.worker import Worker
+from flow.runtime.worker.announcer import Announcer
+from flow.runtime.worker.worker import Worker
 from flow.workflow import WorkflowDefinition
 
 __all__ = ["Host", "HostPorts", "HostSettings"]
 
 _log = logging.getLogger("flow.host")
 
+NEWS_PREFETCH: Final = 100
 DRAIN_S: Final = 10.0
 """Seconds that a process which ends takes to write what has arrived; the rest comes again."""
 
@@ -37,6 +44,7 @@ class HostPorts:
         clock: The time.
         chance: Ids and jitter.
         threads: Where synchronous handlers run.
+        inbox: Where effects and replies are one transaction, or None.
     """
 
     broker: Broker
@@ -44,6 +52,7 @@ class HostPorts:
     clock: Clock
     chance: Chance
     threads: Threads
+    inbox: Inbox | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +63,8 @@ class HostSettings:
         namespace: The namespace.
         partitions: How many partitions it has, if it is created now.
         definitions: Workflows of this program; the orchestrator saves them at its start.
+        open_definitions: Those of its workflows that name steps of other programs.
+        announcements: The steps that this program declares and serves.
         endpoints: What this program serves, by name.
         engine: How much an orchestrator takes on.
         worker: How much a worker takes on.
@@ -62,6 +73,8 @@ class HostSettings:
     namespace: str
     partitions: int = 8
     definitions: Sequence[WorkflowDefinition] = ()
+    open_definitions: Sequence[OpenDefinition] = ()
+    announcements: Sequence[Announcement] = ()
     endpoints: Mapping[str, Endpoint] = field(default_factory=dict[str, Endpoint])
     engine: EngineSettings = field(default_factory=EngineSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
@@ -90,6 +103,8 @@ class Host:
         self._settings = settings
         self._tasks = TaskGroup()
         self._orchestrator: Orchestrator | None = None
+        self._parts: dict[str, asyncio.Task[None]] = {}
+        self._watches: list[Callable[[], None]] = []
         self._is_killed = False
 
     def kill(self) -> None:
@@ -99,6 +114,40 @@ class Host:
         """
         self._is_killed = True
         self._tasks.cancel()
+
+    def health(self) -> HostHealth:
+        """Return how this process is at the moment. It asks nobody."""
+        broker, engine, worker = self._ports.broker, self.engine, self.worker
+        snapshot = None if worker is None else worker.snapshot()
+        return HostHealth(
+            parts={name: not task.done() for name, task in self._parts.items()},
+            broker=broker.health,
+            broker_url=broker.url,
+            orchestrator=None if engine is None else self._orchestrator_health(engine),
+            worker=None
+            if snapshot is None
+            else WorkerHealth(
+                is_open=snapshot.is_open, running=snapshot.running, waiting=snapshot.waiting
+            ),
+        )
+
+    def _orchestrator_health(self, engine: Engine) -> OrchestratorHealth:
+        partitions = None if self._orchestrator is None else self._orchestrator.partitions
+        held = sorted(engine.leases)
+        return OrchestratorHealth(
+            owner=engine.owner,
+            store=engine.store.url,
+            trouble=engine.trouble.present,
+            held=tuple(held),
+            opened=tuple(each for each in held if engine.holdings.is_open(each)),
+            partitions=engine.partitions,
+            members=() if partitions is None else partitions.lifeline.members,
+            is_sweeping=partitions is not None and partitions.sweeper.is_sweeping,
+            residents=len(engine.residents),
+            parked=len(engine.residents.parked),
+            unsettled=engine.dispatcher.unsettled,
+            inbox=len(engine.inbox),
+        )
 
     async def __aenter__(self) -> Self:
         """Connect, and start everything; return when it takes part."""
@@ -135,11 +184,15 @@ class Host:
         ports = self._ports
         await ports.broker.open()
         await ports.broker.declare(self.addresses.exchanges())
-        self._tasks.start(self.publisher.run(), "publisher")
+        self._run(self.publisher.run(), "publisher")
         if ports.store is not None:
             await self._start_orchestrator(ports.store)
         if self._settings.endpoints:
             await self._start_worker()
+
+    def _run(self, part: Coroutine[Any, Any, None], name: str) -> None:
+        """Run a part for as long as the process lives."""
+        self._parts[name] = self._tasks.start(part, name)
 
     async def _start_orchestrator(self, store: Store) -> None:
         ports, settings = self._ports, self._settings
@@ -153,40 +206,72 @@ class Host:
             namespace.partitions,
             settings.engine,
         )
+        # Read first, so that what others change from now on is seen as a change.
+        revision = await store.revision()
         await engine.definitions.load()
         await engine.definitions.save(settings.definitions)
-        self._orchestrator = Orchestrator(engine, ports.broker.consume)
-        self._orchestrator.recovery.sweep = await self._is_broker_new(store)
+        await engine.catalogue.start(settings.open_definitions, settings.announcements)
+        members = await self._join_members(engine)
+        orchestrator = Orchestrator(engine, ports.broker.consume, members)
+        partitions = orchestrator.partitions
+        incarnations = await self._watch_incarnations(store, partitions)
+        partitions.revisions.refresh_with(engine.definitions.refresh)
+        partitions.revisions.refresh_with(engine.catalogue.refresh)
+        partitions.revisions.refresh_with(engine.pauses.load)
+        self._watches.append(ports.broker.watch(orchestrator.asker.hear))
+        partitions.revisions.note(revision)
         ready = asyncio.Event()
-        self._tasks.start(engine.publisher.run(), "orchestrator's publisher")
-        self._tasks.start(engine.committer.run(), "committer")
-        self._tasks.start(self._orchestrator.run(ready), "orchestrator")
-        self._tasks.start(engine.lifeline.run(), "lifeline")
+        self._run(engine.publisher.run(), "orchestrator's publisher")
+        self._run(engine.committer.run(), "committer")
+        self._run(incarnations.run(), "incarnations")
+        self._run(partitions.revisions.run(), "revisions")
+        self._run(orchestrator.run(ready), "orchestrator")
         await ready.wait()
-        self.engine = engine
+        if not store.exclusive:
+            self._run(partitions.lifeline.run(), "lifeline")
+        self._orchestrator, self.engine = orchestrator, engine
 
-    async def _is_broker_new(self, store: Store) -> bool:
-        """Return whether the broker has lost what it had, and mark it as known from now on."""
-        broker = self._ports.broker
-        present = await store.incarnate("", "")
-        if present and await broker.has_exchange(self.addresses.incarnation(present)):
-            return False
-        new = await store.incarnate(present, self._ports.chance.new_id())
-        name = self.addresses.incarnation(new)
-        await broker.declare(Topology(exchanges=(Exchange(name, "fanout"),)))
-        return True
+    async def _join_members(self, engine: Engine) -> Members:
+        """Listen to the other orchestrators, where there may be any."""
+        broker, store = self._ports.broker, engine.store
+        members = Members(
+            self.addresses, engine.owner, engine.chance, engine.post, alone=store.exclusive
+        )
+        await broker.declare(members.topology())
+        await broker.consume(members.queue, NEWS_PREFETCH, members.receive)
+        engine.definitions.on_change(lambda: members.tell(REVISION))
+        engine.catalogue.on_change(lambda: members.tell(REVISION))
+        return members
+
+    async def _watch_incarnations(self, store: Store, partitions: Partitions) -> Incarnations:
+        """Find out whether the broker has lost what it had, now and whenever it is another one."""
+        ports = self._ports
+        found = partitions.sweeper.found
+        incarnations = Incarnations(
+            ports.broker, store, self.addresses, ports.clock, ports.chance, found
+        )
+        await incarnations.look()
+        self._watches = [ports.broker.watch(incarnations.hear), ports.broker.watch(partitions.hear)]
+        return incarnations
 
     async def _start_worker(self) -> None:
         ports, settings = self._ports, self._settings
+        if ports.inbox is not None:
+            await ports.inbox.open()
         self.worker = Worker(
             ports.broker,
             self.publisher,
             self.addresses,
             settings.endpoints,
-            WorkerPorts(clock=ports.clock, chance=ports.chance, threads=ports.threads),
+            WorkerPorts(ports.clock, ports.chance, ports.threads, ports.inbox),
             settings.worker,
         )
-        self._tasks.start(self.worker.run(), "worker")
+        self._run(self.worker.run(), "worker")
+        if ports.store is None:
+            announcer = Announcer(
+                ports.broker, self.publisher, self.addresses, ports.clock, ports.chance
+            )
+            self._tasks.start(announcer.run(settings.announcements), "announcer")
         await self.worker.wait_open()
 
     async def _drain(self) -> None:
@@ -194,31 +279,40 @@ class Host:
         if self.worker is not None:
             await self.worker.drain()
         if self.engine is not None and self._orchestrator is not None:
-            await self._orchestrator.stop_consuming()
-            with cancel_after(self._ports.clock, DRAIN_S) as scope:
-                await self.engine.inbox.finished()
-                self.engine.committer.notify()
-                await self.engine.committer.drained()
-            if scope.cancelled_caught:
-                _log.warning("what has arrived could not be written within %g s", DRAIN_S)
+            await self._hand_over(self._orchestrator, self.engine)
+
+    async def _hand_over(self, orchestrator: Orchestrator, engine: Engine) -> None:
+        """Write what has arrived, and give everything back, so that others go on at once."""
+        with cancel_after(self._ports.clock, DRAIN_S) as scope:
+            await orchestrator.stop_consuming()
+            await engine.inbox.finished()
+            engine.committer.notify()
+            await engine.committer.drained()
+            engine.forget()
+            await self._leave(orchestrator.partitions)
+        if scope.cancelled_caught:
+            _log.warning("what has arrived could not be written within %g s", DRAIN_S)
+
+    async def _leave(self, partitions: Partitions) -> None:
+        try:
+            await partitions.leave()
+        except StoreUnavailable as error:
+            _log.warning("the leases are not given back, and have to run out: %s", error)
 
     async def _close(self) -> None:
+        for unwatch in self._watches:
+            unwatch()
         if self.engine is not None:
             # Timers that are set would go on with an orchestrator that is no more.
             self.engine.forget()
-            if not self._is_killed:
-                await self._release(self.engine)
+        if self._orchestrator is not None:
+            self._orchestrator.partitions.lifeline.stop()
         try:
-            if self._ports.store is not None:
-                await self._ports.store.close()
+            for store in (self._ports.store, self._ports.inbox):
+                if store is not None:
+                    await store.close()
         finally:
             await self._disconnect()
-
-    async def _release(self, engine: Engine) -> None:
-        try:
-            await engine.lifeline.release()
-        except StoreUnavailable as error:
-            _log.warning("the leases are not given back, and have to run out: %s", error)
 
     async def _disconnect(self) -> None:
         try:

@@ -5,12 +5,22 @@ here, so that this file and `docs/protocol.md` say the same.
 
     step.request    orchestrator -> worker   body: the step's input
     step.reply      worker -> mailbox        body: the result, or a failure; `flow-outcome`
-    step.started    worker -> mailbox        an attempt has begun (only where somebody waits for it)
-    step.heartbeat  worker -> mailbox        body: progress
+    step.started    worker -> mailbox        an attempt has begun (where somebody waits for it), or
+                                             asks for its permit: `flow-permit`, `flow-worker`
+    step.heartbeat  worker -> mailbox        body: progress, or null
     step.refused    worker -> mailbox        this worker does not know the endpoint
+    step.released   worker -> mailbox        a worker that ends gives up a long attempt
+    step.permit     orchestrator -> worker   `flow-permit` may run the handler, and nobody else
+    step.denied     orchestrator -> worker   `flow-permit` must not run the handler, now or later
     step.cancel     orchestrator -> workers  the attempt's result is not wanted any more
+    step.announce   worker -> orchestrator   body: the step that a service declares; answered
+    topic           orchestrator -> all who subscribe; `flow-key` is the same for every copy
     request.*       client -> orchestrator   body: an object of arguments
     answer          orchestrator -> client   body: the answer, or an error; `flow-outcome`
+
+A trigger has no type: its routing key is the workflow, its body the input, and `flow-id` (or the
+message id) the execution's id; `flow-wait`, `flow-labels`. What nobody can use goes to the dead as
+it came, with `flow-error` and `flow-reason`.
 """
 
 from collections.abc import Mapping
@@ -25,6 +35,7 @@ from flow.kernel.events import Attempt
 from flow.message import user_headers
 from flow.names import BODY_LIMIT, check_name
 from flow.ports import Envelope
+from flow.step import StepDefinition, StepKind
 
 __all__ = [
     "Answer",
@@ -32,6 +43,7 @@ __all__ = [
     "Request",
     "StepReply",
     "StepRequest",
+    "beat_of",
     "correlation_of",
     "parse_correlation",
 ]
@@ -41,12 +53,30 @@ REPLY: Final = "step.reply"
 STARTED: Final = "step.started"
 HEARTBEAT: Final = "step.heartbeat"
 REFUSED: Final = "step.refused"
+RELEASED: Final = "step.released"
+PERMIT: Final = "step.permit"
+DENIED: Final = "step.denied"
+ANNOUNCE: Final = "step.announce"
+TOPIC: Final = "topic"
 CANCEL: Final = "step.cancel"
 ANSWER: Final = "answer"
 REQUEST_PREFIX: Final = "request."
 
+PERMIT_HEADER: Final = "flow-permit"
+WORKER_HEADER: Final = "flow-worker"
+ACTOR_HEADER: Final = "flow-actor"
+ID_HEADER: Final = "flow-id"
+WAIT_HEADER: Final = "flow-wait"
+LABELS_HEADER: Final = "flow-labels"
+ERROR_HEADER: Final = "flow-error"
+REASON_HEADER: Final = "flow-reason"
+
 PROGRESS_LIMIT: Final = 4_096
 """Bytes that a heartbeat may tell."""
+
+DEFAULT_BEAT_MS: Final = 30_000
+LONG_MS: Final = 600_000
+"""A step that may run longer than this is a long one, even if it does not say so."""
 
 _CORRELATION_PARTS: Final = 4
 
@@ -87,6 +117,18 @@ def parse_correlation(text: str) -> tuple[str, Attempt]:
         raise CorruptRecord("the correlation id", repr(text[:300])) from error
 
 
+def beat_of(definition: StepDefinition) -> int | None:
+    """Return a third of how long the worker of a long step may be silent, None for all others.
+
+    Args:
+        definition: The step.
+    """
+    if definition.heartbeat_ms is not None or definition.kind is not StepKind.CALL:
+        return definition.heartbeat_ms
+    is_long = definition.at_most_once or definition.timeout_ms > LONG_MS
+    return DEFAULT_BEAT_MS if is_long else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRequest:
     """What a worker is asked to do.
@@ -102,6 +144,9 @@ class StepRequest:
         attempt: The number of the attempt.
         timeout_ms: How long the handler may run.
         tell_start: Whether somebody waits for `step.started`.
+        heartbeat_ms: For a long step: three times so long its worker may be silent. The request
+            may be acked as soon as `step.started` is confirmed.
+        at_most_once: Whether the handler may run only with a permit.
     """
 
     endpoint: str
@@ -114,6 +159,8 @@ class StepRequest:
     attempt: int = 1
     timeout_ms: int = 60_000
     tell_start: bool = False
+    heartbeat_ms: int | None = None
+    at_most_once: bool = False
 
     @property
     def idempotency_key(self) -> str:
@@ -135,6 +182,10 @@ class StepRequest:
             headers["flow-attempt"] = str(self.attempt)
         if self.tell_start:
             headers["flow-tell-start"] = "1"
+        if self.heartbeat_ms is not None:
+            headers["flow-heartbeat"] = str(self.heartbeat_ms)
+        if self.at_most_once:
+            headers["flow-at-most-once"] = "1"
         return Envelope(REQUEST, self.body, message_id, self.correlation, self.reply_to, headers)
 
     @classmethod
@@ -149,6 +200,10 @@ class StepRequest:
             CorruptRecord: A header makes no sense.
         """
         headers = envelope.headers
+        beat = headers.get("flow-heartbeat")
+        at_most_once = "flow-at-most-once" in headers
+        if at_most_once and not envelope.reply_to:
+            raise CorruptRecord("the step request", "nobody can be asked for the permit it needs")
         try:
             return cls(
                 endpoint=headers.get("flow-endpoint", routing_key),
@@ -161,6 +216,8 @@ class StepRequest:
                 attempt=_positive(headers.get("flow-attempt", "1")),
                 timeout_ms=_positive(headers.get("flow-timeout", "60000")),
                 tell_start="flow-tell-start" in headers,
+                heartbeat_ms=None if beat is None else _positive(beat),
+                at_most_once=at_most_once,
             )
         except ValueError as error:
             raise CorruptRecord("the step request", str(error)) from error

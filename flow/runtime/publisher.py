@@ -74,10 +74,16 @@ class Publisher:
         self._items = 0
         self._bytes = 0
         self._has_stopped = False
+        self._is_late = False
 
     def __len__(self) -> int:
         """Return how many messages are unsettled."""
         return self._items
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether it publishes nothing more, so that there is no use in trying again."""
+        return self._has_stopped
 
     async def run(self) -> None:
         """Publish until it is cancelled; what then is unsettled fails."""
@@ -187,8 +193,17 @@ class Publisher:
     async def _call(self, publications: Sequence[Publication]) -> Sequence[Settlement]:
         deadline_s = self._settings.deadline_s
         with cancel_after(self._clock, deadline_s):
-            return await self._broker.publish(publications)
-        raise BrokerUnavailable(self._broker.url, f"it did not confirm within {deadline_s:g} s")
+            settlements = await self._broker.publish(publications)
+            if self._is_late:
+                self._is_late = False
+                _log.warning("the broker %s confirms again", self._broker.url)
+            return settlements
+        error = BrokerUnavailable(self._broker.url, f"it did not confirm within {deadline_s:g} s")
+        if not self._is_late:
+            # Once for as long as it lasts. That the connection is lost, the broker tells itself.
+            self._is_late = True
+            _log.warning("%s", error)
+        raise error
 
     def _fail(self, batch: Sequence[_Waiting], error: Exception) -> None:
         for each in batch:

@@ -2,14 +2,25 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from flow.context import StepContext
 from flow.errors import DuplicateDefinition, InvalidOption
 from flow.names import check_endpoint
-from flow.ports import Chance, Clock, Threads
+from flow.ports import Chance, Clock, Inbox, Threads
+from flow.retry import RetryPolicy
 
-__all__ = ["Endpoint", "Handler", "WorkerPorts", "WorkerSettings", "endpoints_of"]
+__all__ = [
+    "SUBSCRIBER_RETRY",
+    "Endpoint",
+    "Handler",
+    "WorkerPorts",
+    "WorkerSettings",
+    "endpoints_of",
+]
+
+
+SUBSCRIBER_RETRY: Final = RetryPolicy(max_attempts=3)
 
 
 class Handler(Protocol):
@@ -48,10 +59,19 @@ class Endpoint:
     Args:
         name: `service.method`.
         handler: What is called.
+        exactly_once: Whether its effect and its reply are one transaction, in the inbox.
+        topics: Patterns of topics. An endpoint with some is asked for by nobody: it gets what is
+            published.
+        retry: How often and how soon a message from a topic is tried again.
+        timeout_ms: How long the handler of such a message may run.
     """
 
     name: str
     handler: Handler
+    exactly_once: bool = False
+    topics: tuple[str, ...] = ()
+    retry: RetryPolicy = SUBSCRIBER_RETRY
+    timeout_ms: int = 60_000
 
     def __post_init__(self) -> None:
         """Refuse a name that is not an endpoint."""
@@ -86,11 +106,13 @@ class WorkerPorts:
         clock: Time.
         chance: Ids and jitter.
         threads: Where synchronous handlers run. At least as many as `concurrency`.
+        inbox: Where effects and replies are one transaction, or None if there is none.
     """
 
     clock: Clock
     chance: Chance
     threads: Threads
+    inbox: Inbox | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +130,8 @@ class WorkerSettings:
         unroutable_s: Seconds after which nobody is expected any more at a queue that does not
             exist. The reply is kept for whoever asks again.
         loop_lag_s: Seconds that a handler may block the event loop before a warning.
+        turn_patience_s: Seconds that a request waits for its turn while long attempts have all of
+            them. Then it goes back, for another worker.
     """
 
     concurrency: int = 100
@@ -118,6 +142,7 @@ class WorkerSettings:
     cancelled_for_s: float = 3600.0
     unroutable_s: float = 30.0
     loop_lag_s: float = 1.0
+    turn_patience_s: float = 60.0
 
     def __post_init__(self) -> None:
         """Refuse a worker that could not take on anything."""

@@ -7,7 +7,7 @@ for time to pass, and that a handler only waits for time.
 """
 
 import contextvars
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from heapq import heapify, heappop, heappush
@@ -154,6 +154,17 @@ class VirtualClock:
             self._elapsed_s = max(self._elapsed_s, time_s)
             timer.ring()
         self._elapsed_s = max(self._elapsed_s, when)
+
+    def waits_for(self, owners: Collection[Owner]) -> bool:
+        """Return whether some of the timers that will ring belong to certain owners.
+
+        Args:
+            owners: Which.
+        """
+        return any(
+            timer.is_waiting and timer.owner in owners and when < inf
+            for when, _, timer in self._timers
+        )
 
     def drop(self) -> None:
         """Forget every timer that has an owner: the flow that set it is gone."""

@@ -1,6 +1,7 @@
 """The harness: a flow in a unit test, with everything in this process and time at hand."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -19,8 +20,8 @@ from flow.message import Message
 from flow.names import check_endpoint
 from flow.ports import Clock, Store
 from flow.runtime.addresses import Addresses
-from flow.runtime.engine import EngineSettings
 from flow.runtime.host import Host
+from flow.runtime.orchestrator.engine import EngineSettings
 from flow.runtime.service import Endpoint, WorkerPorts
 from flow.step import Step
 from flow.testing.chance import SeededChance
@@ -96,6 +97,7 @@ class FlowHarness:
         self._is_running = False
         self._settings = app.settings
         self._endpoints = app.functions.endpoints
+        self._inbox = app.inbox
 
     # --------------------------------------------------------------------------- running
 
@@ -106,6 +108,9 @@ class FlowHarness:
             raise ConfigurationError(f"the flow {app.name!r}", "it is running already")
         self._settings, self._endpoints = app.settings, app.functions.endpoints
         app.settings = Settings.of(app.name, "memory://", "memory://", {})
+        self._inbox = app.inbox
+        if any(endpoint.exactly_once for endpoint in self._endpoints.values()):
+            app.inbox = "memory://"
         app.functions.endpoints = {name: self._spied(name) for name in self._endpoints}
         try:
             app.use(self._adapters(), self._engine)
@@ -291,6 +296,7 @@ class FlowHarness:
         app = self._app
         app.use(None)
         app.settings, app.functions.endpoints = self._settings, self._endpoints
+        app.inbox = self._inbox
 
     def _spied(self, name: str) -> Endpoint:
         spy = self._spies.get(name)
@@ -299,7 +305,7 @@ class FlowHarness:
         if spy is not None:
             made.stub = spy.stub
         self._spies[name] = made
-        return Endpoint(name, made)
+        return replace(self._endpoints[name], handler=made)
 
     def _serve(self, name: str) -> None:
         """Serve a stubbed endpoint, unless the flow's own worker does."""

@@ -132,7 +132,8 @@ class Idleness:
         when = self._clock.next_s()
         if when is None or not self._may_move():
             return
-        self._moves += 1
+        # A handler that takes its time is not stuck, however often something else is due meanwhile.
+        self._moves += not self._clock.waits_for(self._handlers)
         if self._moves > self._patience:
             self._moves = 0
             self._stuck()

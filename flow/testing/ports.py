@@ -8,7 +8,10 @@ from flow.errors import BrokerUnavailable
 from flow.message import Message
 from flow.ports import (
     Broker,
+    BrokerEvent,
+    BrokerHealth,
     Delivery,
+    Finding,
     Publication,
     Settlement,
     Store,
@@ -76,10 +79,23 @@ class WatchedBroker:
         self._idleness.stir()
         await self._broker.close()
 
-    async def declare(self, topology: Topology) -> None:
+    @property
+    def health(self) -> BrokerHealth:
+        """How the connection is at the moment."""
+        return self._broker.health
+
+    def watch(self, notify: Callable[[BrokerEvent], None]) -> Callable[[], None]:
+        """Tell of everything that happens to the connection."""
+        return self._broker.watch(notify)
+
+    async def examine(self) -> Sequence[Finding]:
+        """Return what a person should know."""
+        return await self._broker.examine()
+
+    async def declare(self, topology: Topology, *, keep: bool = True) -> None:
         """Make sure that exchanges, queues and bindings exist."""
         self._check()
-        await self._broker.declare(topology)
+        await self._broker.declare(topology, keep=keep)
 
     async def has_exchange(self, name: str) -> bool:
         """Return whether an exchange exists."""

@@ -7,7 +7,7 @@ from flow.runtime.addresses import Addresses
 from flow.runtime.publisher import Publisher
 from flow.runtime.service import Endpoint, WorkerPorts
 from flow.runtime.tasks import TaskGroup
-from flow.runtime.worker import Worker
+from flow.runtime.worker.worker import Worker
 from flow.testing.clock import OWNER, Owner
 
 __all__ = ["StubWorkers"]

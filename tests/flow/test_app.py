@@ -20,7 +20,6 @@ from flow.errors import (
     DuplicateDefinition,
     InvalidName,
     InvalidOption,
-    UnknownStep,
 )
 from flow.testing import FlowHarness
 from tests.flow.runtime.clocks import settle
@@ -145,8 +144,6 @@ def test_ids_pull_in_what_they_require() -> None:
         ["two"],
         ["three"],
     ]
-    with pytest.raises(UnknownStep, match="did you mean 'three'"):
-        app.workflow("other", "tree")
     with pytest.raises(DuplicateDefinition):
         app.workflow("w", one)
 
@@ -176,16 +173,6 @@ async def test_it_has_to_run() -> None:
             await FlowHarness(app).__aenter__()
         assert app.host is not None
     assert app.host is None
-
-
-async def test_an_adapter_that_is_not_there_is_named() -> None:
-    """A URL that this version has no adapter for is refused, without its secrets."""
-    for broker, store in (("amqp://u:secret@mq", None), ("memory://", "postgresql://u:secret@d/s")):
-        app = Flow("shop", broker=broker, store=store)
-        with pytest.raises(ConfigurationError, match="cannot use it yet") as caught:
-            async with app:
-                pass
-        assert "secret" not in str(caught.value)
 
 
 @pytest.fixture

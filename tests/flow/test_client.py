@@ -123,7 +123,7 @@ async def test_a_request_is_sent_again() -> None:
             assert answer["status"] == "SUCCESS"
             assert len({each.envelope.correlation_id for each in sent}) == 1
             assert len({each.envelope.message_id for each in sent}) == 3
-            assert test.clock.monotonic() == 15
+            assert 7.5 <= test.clock.monotonic() <= 15
             await client.close()
         finally:
             client._publisher.send = send  # type: ignore[method-assign]

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from flow.config import Settings, Url, parse_url, redacted, socket_path
+from flow.config import (
+    Settings,
+    Url,
+    has_password,
+    moved,
+    parse_url,
+    redacted,
+    socket_path,
+)
 from flow.errors import ConfigurationError
 
 
@@ -77,3 +85,41 @@ def test_the_socket_is_named_after_the_file(tmp_path: Path) -> None:
     assert direct == around
     assert direct != socket_path(tmp_path / "other.db", Path("/run/flow"))
     assert len(str(direct)) < 60
+
+
+def test_changing_a_broker_drops_the_default_store() -> None:
+    """The file that nobody chose goes with the embedded broker; a chosen store stays."""
+    default = Settings.of("shop", None, None, {})
+    assert default.changed("shop", "amqp://mq", "").store is None
+    assert default.changed("shop", "", "") == default
+    chosen = Settings.of("shop", None, "sqlite:///my.db", {})
+    assert chosen.changed("shop", "amqp://mq", "").store == chosen.store
+    other = default.changed("shop", "amqp://mq", "postgresql://db/shop")
+    assert other == Settings.of("shop", "amqp://mq", "postgresql://db/shop", {})
+
+
+def test_files_move_with_their_folder(tmp_path: Path) -> None:
+    """A relative file is meant from another folder; everything else stays as it is."""
+    file = moved(parse_url("store", "sqlite:///.flow/a.db"), tmp_path)
+    assert file.path == str(tmp_path / ".flow" / "a.db")
+    assert file.text == f"sqlite:///{file.path}"
+    assert parse_url("store", file.text) == file
+    for text in ("sqlite:////a.db", "postgresql://db/a"):
+        assert moved(parse_url("store", text), tmp_path).text == text
+    here = parse_url("store", "sqlite:///a.db")
+    assert moved(here, Path.cwd()) == here
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("amqp://mq", False),
+        ("amqp://user@mq", False),
+        ("amqp://user:x@mq", True),
+        ("postgresql://db/a?password=x", True),
+        ("amqp://user:x@[", True),
+    ],
+)
+def test_passwords_are_noticed(text: str, answer: object) -> None:
+    """A password is found wherever a URL can hold one."""
+    assert has_password(text) is answer

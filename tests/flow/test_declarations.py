@@ -1,5 +1,6 @@
 """What a program can say about its steps, services and workflows."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -11,10 +12,12 @@ from flow.errors import (
     CyclicRequirement,
     DuplicateDefinition,
     InvalidName,
+    InvalidReference,
     SelfRequirement,
     UnknownRequirement,
-    UnknownStep,
+    UnresolvedSteps,
 )
+from flow.step import FromStep
 
 
 @dataclass
@@ -107,16 +110,77 @@ def test_names_pull_in_what_they_require() -> None:
     assert levels(app.workflow("checkout", "charge")) == [["reserve"], ["charge"]]
 
 
-def test_an_unknown_name_is_refused_with_the_nearest() -> None:
-    """A workflow that names a step which does not exist says which one was meant."""
+def test_a_name_of_another_program_leaves_a_workflow_open() -> None:
+    """What this program does not have is still to be found; what it has is taken already."""
     app = a_flow()
 
     @app.step
     def reserve(order: Order) -> int:
         return order.total
 
-    with pytest.raises(UnknownStep, match="did you mean 'reserve'"):
-        app.workflow("checkout", "reserv")
+    @app.step(requires=[reserve, "charge"], fallback="post")
+    def ship(reserve: int) -> int:
+        return reserve
+
+    @app.step
+    def post(order: Order) -> int:
+        return order.total
+
+    mail = Step.call("mail.send", requires=["ship", "sign"])
+    workflow = app.workflow("checkout", mail, "ship", "sign", output="ship")
+    closed = app.workflow("closed", "post")
+    assert app.definitions == [closed.definition]
+    (opened,) = app.open_definitions
+    assert opened.names == ("charge", "sign")
+    assert [step.id for step in opened.definition.steps] == ["send", "reserve", "ship", "post"]
+    assert opened.definition.output == FromStep("ship")
+    assert "charge" in repr(workflow)
+
+
+def test_a_step_that_is_given_needs_no_other_of_its_id() -> None:
+    """A step of the program may require one by id that the workflow has as an object."""
+    app = a_flow()
+
+    @app.step(requires=["reserve"])
+    def ship(reserve: int) -> int:
+        return reserve
+
+    reserve = Step.call("stock.reserve")
+    assert levels(app.workflow("checkout", reserve, "ship")) == [["reserve"], ["ship"]]
+
+
+def test_an_open_workflow_has_no_shape_yet() -> None:
+    """Whatever looks at the steps of an open workflow says which ones are not known here."""
+    app = a_flow()
+    workflow = app.workflow("checkout", "ship", "pay")
+    looks: list[Callable[[], object]] = [
+        workflow.steps,
+        workflow.to_mermaid,
+        workflow.to_dot,
+        lambda: workflow.hash,
+        lambda: workflow.append_steps(Step.call("a.b")),
+        lambda: workflow.remove_steps("ship"),
+        lambda: Step.sub_workflow(workflow),
+    ]
+    for look in looks:
+        with pytest.raises(UnresolvedSteps, match="'pay', 'ship'"):
+            look()
+    assert workflow.id == "checkout"
+
+
+def test_an_output_is_a_step_or_its_id() -> None:
+    """A workflow's result may be named by an id; an unknown one is refused."""
+    app = a_flow()
+    step = Step.call("a.b")
+    named = app.workflow("named", step, output="b")
+    given = app.workflow("given", step, output=step)
+    assert named.definition.output == given.definition.output
+    with pytest.raises(InvalidReference, match="'c'"):
+        app.workflow("w", step, output="c")
+    with pytest.raises(InvalidName):
+        app.workflow("w", step, output="no good")
+    with pytest.raises(InvalidName):
+        app.workflow("w", "no good")
 
 
 def test_what_is_no_workflow_is_refused_with_every_offender() -> None:

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import pytest
 
-from flow import Flow, Output, RetryPolicy, StepContext, StepFunction
-from flow.errors import BindingError, DuplicateDefinition, InvalidName
-from flow.step import Composed, FromInput, FromStep
+from flow import Flow, Message, Output, RetryPolicy, StepContext, StepFunction
+from flow.errors import BindingError, DuplicateDefinition, InvalidName, InvalidOption
+from flow.step import Composed, FromInput, FromStep, Step
+from flow.testing import FlowHarness
 
 
 @dataclass
@@ -160,3 +161,86 @@ def _function(name: str) -> Any:
 
     function.__name__ = name
     return function
+
+
+def test_an_endpoint_may_have_options() -> None:
+    """With and without brackets a function is served, and stays the plain function."""
+    app = make()
+    service = app.service("pay")
+
+    @service.endpoint
+    async def plain(amount: int) -> int:
+        return amount
+
+    @service.endpoint(exactly_once=True)
+    async def charge(amount: int) -> int:
+        return amount + 1
+
+    @app.step(exactly_once=True, timeout=5)
+    async def book(amount: int) -> int:
+        return amount
+
+    assert plain.__name__ == "plain"
+    endpoints = app.functions.endpoints
+    once = {name: endpoint.exactly_once for name, endpoint in endpoints.items()}
+    assert once == {"pay.plain": False, "pay.charge": True, "shop.book": True}
+    assert book.definition().timeout_ms == 5_000
+
+
+def test_exactly_once_is_for_coroutines() -> None:
+    """A plain function runs in a thread, where the transaction's connection is of no use."""
+    app = make()
+
+    def charge(amount: int) -> int:
+        return amount
+
+    with pytest.raises(InvalidOption, match="async def"):
+        app.service("pay").endpoint(exactly_once=True)(charge)
+    with pytest.raises(InvalidOption, match="async def"):
+        app.step(exactly_once=True)(charge)
+    with pytest.raises(InvalidOption, match="exactly_once"):
+        app.step(exactly_one=True)(charge)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
+
+
+async def test_a_subscriber_is_a_function() -> None:
+    """It stays callable, is no endpoint that can be asked for, and keeps its options."""
+    app = make()
+
+    @app.service("mail").subscribe("orders.*", "stock.#", retry=RetryPolicy(max_attempts=7))
+    async def note(message: Message) -> bytes:
+        return message.body
+
+    assert await note(Message(body=b"1")) == b"1"
+    endpoint = app.functions.endpoints["mail.note"]
+    assert (endpoint.topics, endpoint.retry.max_attempts) == (("orders.*", "stock.#"), 7)
+    assert app.functions.steps == {}
+
+
+@pytest.mark.parametrize(
+    "topics", [(), ("",), ("a..b",), ("a*",), ("a.b#",), ("ü",), ("a " * 150,)]
+)
+def test_patterns_of_topics_are_checked(topics: tuple[str, ...]) -> None:
+    """A pattern that could match nothing, or none at all, is refused where it is written."""
+    with pytest.raises((InvalidName, InvalidOption)):
+        make().service("mail").subscribe(*topics)
+    with pytest.raises(InvalidOption, match="timeout"):
+        make().service("mail").subscribe("a", timeout=0)
+
+
+async def test_subscribers_in_a_flow() -> None:
+    """What a step publishes reaches functions of other services, with one key for all copies."""
+    app = make()
+    keys: list[str] = []
+
+    @app.service("mail").subscribe("orders.*")
+    async def note(order: dict[str, int], context: StepContext) -> None:
+        keys.append(context.idempotency_key)
+        if len(keys) == 1:
+            raise ConnectionError(order)
+
+    workflow = app.workflow("w", Step.publish("orders.paid"))
+    async with FlowHarness(app) as test:
+        await workflow.run({"total": 5}, id="e-1")
+        await test.advance(5)
+        assert keys == ["e-1:steps/orders.paid"] * 2
+        assert [call.attempt for call in test.calls("mail.note")] == [1, 2]

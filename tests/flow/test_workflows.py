@@ -17,7 +17,7 @@ from flow.errors import (
     UnknownStep,
 )
 from flow.testing import FlowHarness
-from flow.workflows import returns_of, start_arguments
+from flow.workflows import start_arguments
 from tests.flow.runtime.worlds import chain, stub_chain
 
 
@@ -124,5 +124,3 @@ def test_start_arguments_are_checked() -> None:
             start_arguments("w", b"1", {"timeout": timeout})
     with pytest.raises(InvalidInput):
         start_arguments("w", b"{", {})
-    assert returns_of(Step.call("a.b", returns=int)) is int
-    assert returns_of({"a": 1}) is Any

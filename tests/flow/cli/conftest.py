@@ -16,7 +16,7 @@ from tests.flow.cli.console import folder
 @pytest.fixture(autouse=True)
 def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing of the surroundings say which flow is meant."""
-    for name in ("FLOW_APP", "FLOW_STORE", "FLOW_BROKER", "FLOW_DEBUG"):
+    for name in ("FLOW_APP", "FLOW_NAME", "FLOW_STORE", "FLOW_BROKER", "FLOW_DEBUG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("USER", "tester")
 

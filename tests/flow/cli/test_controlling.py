@@ -52,3 +52,18 @@ def test_deleting_asks_on_a_terminal(
     monkeypatch.setattr("sys.stdin", _Terminal(typed))
     assert controlling.delete("order-1") == code
     assert (flow("show", "order-1").code == 3) is (code == 0)
+
+
+def test_a_filter_reaches_the_executions(shop: Path) -> None:
+    """All executions that match are suspended, resumed and aborted, and only those."""
+    for number in range(3):
+        flow("start", "checkout", "--app", "shop.py:app", "--id", f"order-{number}")
+    flow("start", "notice", "--app", "shop.py:app", "--id", "notice-1")
+    suspended = flow("suspend", "--workflow", "checkout")
+    assert (suspended.code, suspended.out) == (0, "3 of 3 executions suspended\n")
+    assert flow("resume", "--workflow", "checkout").out == "3 of 3 executions resumed\n"
+    aborted = json.loads(flow("abort", "--workflow", "checkout", "--yes", "--json").out)
+    assert (aborted["matched"], aborted["done"]) == (3, 3)
+    assert flow("abort", "--workflow", "checkout").err == "no executions match\n"
+    ended = json.loads(flow("list", "--status", "aborted", "--json").out)
+    assert {row["workflow"] for row in ended} == {"checkout"}

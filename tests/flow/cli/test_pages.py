@@ -72,6 +72,21 @@ def test_changes_are_told_once() -> None:
     assert changes(then, then, NOW_MS) == []
 
 
+def test_what_is_told_beside_a_status_keeps_apart() -> None:
+    """A step that begins and tells how far it is has a gap between the two."""
+    first = view("RUNNING", step("a", "RUNNING", sent_ms=NOW_MS - 2_000, progress={"done": 1}))
+    assert changes(None, first, NOW_MS)[0].plain.endswith('for 2.0 s  progress {"done":1}')
+
+
+def test_a_new_incident_is_told_once() -> None:
+    """What a person has to look at is a line as soon as it is known, and never again."""
+    first = view("RUNNING", step("a", "RUNNING"))
+    then = view("RUNNING", step("a", "RUNNING"), incident="nothing is heard of a\nworker")
+    (line,) = changes(first, then, NOW_MS)
+    assert line.plain.split()[1:4] == ["order-1", "incident", "nothing"]
+    assert changes(then, then, NOW_MS) == []
+
+
 def test_a_policy_is_what_differs() -> None:
     """Only options that are not the default are told."""
     retry = RetryPolicy(max_attempts=4)

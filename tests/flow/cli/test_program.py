@@ -64,6 +64,26 @@ ERRORS: list[tuple[str, tuple[str, ...]]] = [
     ("memory-only", ("list", "--store", "memory://")),
     ("no-name", ("list", "--broker", "unix:///flow.sock")),
     ("program-of-another-name", ("list", "--app", "shop.py:app", "--name", "orders")),
+    ("no-program", ("serve",)),
+    ("processes-embedded", ("serve", "shop.py:app", "--processes", "2")),
+    (
+        "processes-one-store",
+        (
+            *("orchestrator", "shop.py:app", "--processes", "2"),
+            *("--broker", "amqp://mq"),
+            *("--store", "sqlite:///shop.db"),
+        ),
+    ),
+    ("bad-processes", ("serve", "shop.py:app", "--processes", "0")),
+    ("bad-health-port", ("serve", "shop.py:app", "--health-port", "99999")),
+    (
+        "any-health-port",
+        ("worker", "shop.py:app", "--health-port", "0", "--processes", "2"),
+    ),
+    ("no-executions", ("abort",)),
+    ("ids-and-filter", ("abort", "order-1", "--workflow", "checkout")),
+    ("bad-age", ("prune", "--older-than", "soon")),
+    ("step-and-workflow", ("steps", "charge", "--workflow", "checkout")),
     ("two-drawings", ("levels", "checkout", "--dot", "--mermaid")),
 ]
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flow.cli.options import Where
-from flow.cli.reloading import _options, dev
+from flow.cli.reloading import dev
 from flow.errors import ConfigurationError
 from tests.flow.cli.console import SHOP, expect_golden, folder
 from tests.flow.cli.processes import Process, ended
@@ -29,14 +28,6 @@ async def hold(number: int) -> int:
 
 app.workflow("hold", hold)
 """
-
-
-def test_options_are_passed_on() -> None:
-    """The child is started with the options that `dev` was started with."""
-    where = Where(name="shop", store="sqlite:///a.db", json=True, debug=True)
-    passed = ["--name", "shop", "--store", "sqlite:///a.db", "--json", "--debug"]
-    assert _options(where) == passed
-    assert _options(None) == []
 
 
 def test_a_missing_file_is_not_waited_for(shop: Path) -> None:

@@ -12,36 +12,13 @@ import pytest
 from flow.app import Flow, Role
 from flow.cli import runner as module
 from flow.cli.loading import load, locate
-from flow.cli.output import Output
 from flow.cli.runner import Runner, Supervised
 from flow.errors import StoreLocked
 from flow.runtime.tasks import TaskGroup
 from store.sqlite.lock import FileLock
+from tests.flow.cli.overheard import Overheard
 
 BOTH: tuple[Role, ...] = ("orchestrator", "worker")
-
-
-class Overheard(Output):
-    """Keeps what is said, and tells whoever waits for it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.said: asyncio.Queue[str] = asyncio.Queue()
-
-    def lines(self, lines: Any) -> None:
-        """Keep lines as one thing that was said."""
-        self.said.put_nowait("\n".join(str(line) for line in lines))
-
-    def note(self, text: str) -> None:
-        """Keep a note."""
-        self.said.put_nowait(text)
-
-    async def expect(self, text: str) -> str:
-        """Return the next thing that holds a text."""
-        async with asyncio.timeout(20):
-            while text not in (said := await self.said.get()):
-                pass
-        return said
 
 
 @asynccontextmanager

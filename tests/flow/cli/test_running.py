@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from flow.cli import running
+from flow.cli.options import Place
+from flow.cli.running import place_words
 from tests.flow.cli.console import SHOP, flow
 from tests.flow.cli.processes import Process, ended
 
@@ -18,6 +20,14 @@ def test_an_orchestrator_needs_a_store(shop: Path) -> None:
     (shop / "remote.py").write_text(text)
     done = flow("orchestrator", "remote.py:app")
     assert (done.code, "an orchestrator needs one" in done.err) == (2, True)
+
+
+def test_options_are_passed_on() -> None:
+    """A child is started with the options that its parent was started with."""
+    place = Place(name="shop", store="sqlite:///a.db", json=True, debug=True)
+    passed = ["--name", "shop", "--store", "sqlite:///a.db", "--json", "--debug"]
+    assert place_words(place) == passed
+    assert place_words(None) == []
 
 
 def test_the_end_of_the_pipe_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Which process answers."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,10 @@ from flow.app import runtime_folder
 from flow.cli import session
 from flow.cli.loading import load, locate
 from flow.cli.options import Where
-from flow.cli.session import Mode, changing, reading
+from flow.cli.session import Mode, Session, changing, reading
 from flow.cli.target import find
 from flow.config import Url, socket_path
-from flow.errors import StoreLocked, StoreUnavailable
+from flow.errors import ConfigurationError, StoreLocked, StoreUnavailable
 from store.sqlite.lock import FileLock
 
 
@@ -87,3 +88,41 @@ async def test_a_race_for_the_file_is_tried_again(
         monkeypatch.setattr(session, "holder_of", holder_of)
         async with changing(find(None)) as opened:
             assert opened.mode is Mode.JOINED
+
+
+class _Slow:
+    """Answers as soon as somebody was told that it takes long."""
+
+    def __init__(self) -> None:
+        self.told = asyncio.Event()
+        self.text = ""
+
+    def tell(self, text: str) -> None:
+        self.text = text
+        self.told.set()
+
+    async def ask(
+        self, verb: str, arguments: object, execution: str = "", within_s: float | None = 30.0
+    ) -> str:
+        """Answer late."""
+        await self.told.wait()
+        return verb
+
+
+async def test_whoever_waits_is_told(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer over a broker that takes long is announced, once."""
+    monkeypatch.setattr(session, "LATE_S", 0.01)
+    slow = _Slow()
+    opened = Session(slow, Mode.JOINED, find(None), None, slow.tell)
+    async with asyncio.timeout(20):
+        assert await opened.ask("list") == "list"
+    assert slow.text == "no orchestrator of shop has answered yet; waiting for up to 30 s"
+
+
+async def test_a_session_that_only_looks_cannot_act(store: Path) -> None:
+    """Nothing but a running flow has the verbs of programs."""
+    async with reading(find(None)) as opened:
+        with pytest.raises(ConfigurationError, match="nothing runs it"):
+            _ = opened.acting
+    async with changing(find(None)) as opened:
+        assert opened.acting.name == "shop"

@@ -9,7 +9,9 @@ from tests.flow.cli.console import expect_golden, flow, transcript
 
 PAGES: list[tuple[str, tuple[str, ...]]] = [
     ("workflows", ("workflows",)),
-    ("steps", ("steps",)),
+    ("steps", ("steps", "--workflow", "checkout")),
+    ("steps-announced", ("steps",)),
+    ("step-announced", ("steps", "charge")),
     ("levels", ("levels", "checkout")),
     ("levels-mermaid", ("levels", "checkout", "--mermaid")),
     ("levels-dot", ("levels", "checkout", "--dot")),
@@ -39,7 +41,7 @@ def test_documents_for_programs(store: Path) -> None:
     """With --json a drawing and the steps are documents."""
     drawn = json.loads(flow("levels", "checkout", "--dot", "--json").out)
     assert drawn["drawing"].startswith("digraph")
-    steps = json.loads(flow("steps", "--json").out)
+    steps = json.loads(flow("steps", "--workflow", "checkout", "--json").out)
     assert {"id": "charge", "workflow": "checkout"}.items() <= steps[1].items()
 
 
@@ -49,3 +51,32 @@ def test_a_program_without_workflows(shop: Path) -> None:
     for verb in ("workflows", "steps"):
         ended = flow(verb, "--app", "idle.py:app")
         assert (ended.code, ended.out, ended.err) == (0, "", "no workflows yet\n")
+
+
+def test_flow_toml_does_not_hide_what_is_saved(store: Path) -> None:
+    """The workflows are those that are saved, with their pauses, unless a program is asked for."""
+    (store / "flow.toml").write_text('app = "shop.py:app"')
+    (store / "shop.py").write_text("from flow import Flow\napp = Flow('shop')\n")
+    assert "checkout" in flow("workflows").out
+    assert flow("workflows", "--app", "shop.py:app").err == "no workflows yet\n"
+
+
+def test_an_announced_step_that_is_not_there(store: Path) -> None:
+    """A step that nobody has announced is refused, with the nearest one."""
+    ended = flow("steps", "chrge")
+    assert (ended.code, "did you mean 'charge'" in ended.err) == (3, True)
+    assert [row["id"] for row in json.loads(flow("steps", "--json").out)] == [
+        "charge",
+        "reserve",
+        "ship",
+    ]
+    assert json.loads(flow("steps", "charge", "--json").out)["endpoint"] == "shop.charge"
+
+
+def test_nothing_is_announced_yet(shop: Path) -> None:
+    """A flow that no service has announced a step to says so."""
+    (shop / "idle.py").write_text("from flow import Flow\napp = Flow('idle')\n")
+    assert flow("list", "--app", "idle.py:app").code == 4
+    assert flow("pause", "none", "--app", "idle.py:app").code == 3
+    ended = flow("steps")
+    assert (ended.code, ended.err) == (0, "no service has announced a step yet\n")

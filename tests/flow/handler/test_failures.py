@@ -91,7 +91,7 @@ def test_the_traceback_begins_at_the_handler() -> None:
         return int("five") + order.total
 
     # A function that believes to be one of ours, as the worker is that calls handlers.
-    namespace: dict[str, Any] = {"__name__": "flow.runtime.worker", "failure_of": failure_of}
+    namespace: dict[str, Any] = {"__name__": "flow.runtime.worker.worker", "failure_of": failure_of}
     exec(WORKER, namespace)
     lines = namespace["run"](charge, Order(total=1)).traceback.splitlines()
     assert lines[0] == "Traceback (most recent call last):"

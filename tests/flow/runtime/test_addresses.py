@@ -79,3 +79,16 @@ async def test_a_broker_takes_all_of_it() -> None:
         await broker.declare(SHOP.client("c1"))
     assert await broker.has_exchange(SHOP.topics)
     await broker.close()
+
+
+def test_replies_have_ways_that_need_few_rights() -> None:
+    """Mailboxes and clients are reached through an exchange for each, other queues by name."""
+    broker_knows = {
+        (binding.exchange, binding.routing_key): binding.queue
+        for topology in (SHOP.orchestrator(3), SHOP.client("c1"))
+        for binding in topology.bindings
+    }
+    for queue in (SHOP.mailbox_queue(2), SHOP.reply_queue("c1")):
+        assert broker_knows[SHOP.route_to(queue)] == queue
+    assert SHOP.route_to("amq.gen-1") == ("", "amq.gen-1")
+    assert SHOP.route_to("bank.mailbox.0") == ("", "bank.mailbox.0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,10 +21,12 @@ from flow.runtime.protocol import (
     Request,
     StepReply,
     StepRequest,
+    beat_of,
     correlation_of,
     failure_of_error,
     parse_correlation,
 )
+from flow.step import Step
 
 texts = st.text(st.characters(codec="utf-8"), max_size=40)
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
@@ -74,6 +77,7 @@ garbage = st.builds(
         attempt=numbers,
         timeout_ms=numbers,
         tell_start=st.booleans(),
+        heartbeat_ms=st.none() | numbers,
     )
 )
 def test_a_step_request_is_read_as_it_was_written(request: StepRequest) -> None:
@@ -97,7 +101,40 @@ def test_headers_that_steer_are_kept_from_handlers() -> None:
     assert request.headers == {"lang": "en"}
 
 
-@given(st.sampled_from(["flow-attempt", "flow-timeout"]), st.sampled_from(["", "x", "0", "-5"]))
+@pytest.mark.parametrize(
+    ("options", "beat"),
+    [
+        ({}, None),
+        ({"timeout": 600}, None),
+        ({"timeout": 600.001}, 30_000),
+        ({"heartbeat": 5}, 5_000),
+        ({"heartbeat": 5, "timeout": 9_999}, 5_000),
+        ({"at_most_once": True}, 30_000),
+        ({"at_most_once": True, "heartbeat": 1}, 1_000),
+    ],
+)
+def test_which_steps_are_long(options: dict[str, Any], beat: int | None) -> None:
+    """A step is long if it says so, if it may run for more than ten minutes, or at most once."""
+    assert beat_of(Step.call("a.b", **options).definition()) == beat
+
+
+def test_a_publication_is_never_long() -> None:
+    """However long its timeout, no handler runs for it."""
+    assert beat_of(Step.publish("a.b", timeout=86_400).definition()) is None
+
+
+def test_a_permit_needs_somebody_to_ask() -> None:
+    """A request that needs a permit and has no queue for answers is refused; others are read."""
+    asked = StepRequest(endpoint="a.b", body=b"1", correlation="c", reply_to="q", at_most_once=True)
+    assert StepRequest.read(asked.envelope("m1"), "a.b") == asked
+    with pytest.raises(CorruptRecord, match="permit"):
+        StepRequest.read(replace(asked, reply_to="").envelope("m1"), "a.b")
+
+
+@given(
+    st.sampled_from(["flow-attempt", "flow-timeout", "flow-heartbeat"]),
+    st.sampled_from(["", "x", "0", "-5"]),
+)
 def test_numbers_that_make_no_sense_are_corrupt(name: str, text: str) -> None:
     """An attempt or a time that is not a positive number is refused."""
     with pytest.raises(CorruptRecord, match="the step request"):

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from brokers.memory.broker import MemoryBroker
-from flow.errors import BrokerUnavailable, ConfigurationError, Overloaded
+from flow.errors import BrokerUnavailable, InvalidInput, Overloaded
 from flow.ports import Envelope, Publication, Queue, Settlement, Topology
 from flow.runtime.publisher import Publisher, PublisherSettings
 from flow.runtime.tasks import TaskGroup
@@ -17,9 +17,9 @@ from tests.flow.runtime.clocks import ManualClock, settle
 from tests.flow.runtime.worker_bench import OddBroker
 
 
-def to(queue: str = "q", body: bytes = b"x", exchange: str = "") -> Publication:
+def to(queue: str = "q", body: bytes = b"x") -> Publication:
     """Return a message for a queue."""
-    return Publication(exchange, queue, Envelope("t", body))
+    return Publication("", queue, Envelope("t", body))
 
 
 class Press:
@@ -123,12 +123,12 @@ async def test_an_outage_fails_the_whole_call() -> None:
 
 
 async def test_a_wrong_message_does_not_spoil_the_others() -> None:
-    """A message for an exchange that does not exist fails alone."""
+    """A message that no broker takes fails alone."""
     async with Press().open() as publisher:
-        futures = [publisher.send(to()), publisher.send(to(exchange="none")), publisher.send(to())]
+        futures = [publisher.send(to()), publisher.send(to("q" * 256)), publisher.send(to())]
         results = await asyncio.gather(*futures, return_exceptions=True)
         assert results[0] is results[2] is Settlement.CONFIRMED
-        assert isinstance(results[1], ConfigurationError)
+        assert isinstance(results[1], InvalidInput)
 
 
 async def test_a_silent_broker_is_given_up() -> None:
@@ -182,3 +182,23 @@ async def test_an_idle_publisher_has_no_timer() -> None:
         assert press.clock.armed == 0
         await publisher.publish(to())
         assert press.clock.armed == 0
+
+
+async def test_a_silent_broker_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """The log says once that nothing is confirmed, and once that it is again."""
+    press = Press(PublisherSettings(deadline_s=3))
+    async with press.open() as publisher:
+        for number in range(2):
+            press.broker.gate.clear()
+            futures = [publisher.send(to()) for _ in range(2)]
+            await settle()
+            futures.append(publisher.send(to()))
+            await press.clock.advance(4)
+            outcomes = await asyncio.gather(*futures, return_exceptions=True)
+            assert all(isinstance(each, BrokerUnavailable) for each in outcomes)
+            assert len(caplog.records) == number * 2 + 1
+            press.broker.gate.set()
+            await publisher.publish(to())
+            await publisher.publish(to())
+            assert caplog.messages[-1].endswith("confirms again")
+    assert len(caplog.records) == 4

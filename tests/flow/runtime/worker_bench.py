@@ -14,8 +14,13 @@ from brokers.memory.hub import Hub
 from flow import codec
 from flow.context import StepContext
 from flow.ports import (
+    Binding,
+    BrokerEvent,
+    BrokerHealth,
     Delivery,
     Envelope,
+    Finding,
+    Inbox,
     Publication,
     Queue,
     Settlement,
@@ -28,7 +33,7 @@ from flow.runtime.protocol import StepReply, StepRequest
 from flow.runtime.publisher import Publisher, PublisherSettings
 from flow.runtime.service import Endpoint, WorkerPorts, WorkerSettings
 from flow.runtime.tasks import TaskGroup
-from flow.runtime.worker import Worker
+from flow.runtime.worker.worker import Worker
 from tests.flow.runtime.clocks import CountingChance, InlineThreads, ManualClock, settle
 
 MAILBOX = "shop.mailbox.0"
@@ -79,6 +84,16 @@ def request(number: int = 1, **fields: Any) -> StepRequest:
     return StepRequest(**values)
 
 
+class Line(MemoryBroker):
+    """A connection that, once it is lost, comes back when it is opened, and no sooner."""
+
+    def lost(self) -> None:
+        """Take note, and stay away."""
+        super().lost()
+        if self._renewal is not None:
+            self._renewal.cancel()
+
+
 @dataclass
 class OddBroker:
     """A connection that fails, waits or loses as a test says.
@@ -113,9 +128,22 @@ class OddBroker:
         """Disconnect."""
         await self.inner.close()
 
-    async def declare(self, topology: Topology) -> None:
+    @property
+    def health(self) -> BrokerHealth:
+        """How the connection is."""
+        return self.inner.health
+
+    def watch(self, notify: Callable[[BrokerEvent], None]) -> Callable[[], None]:
         """Pass it on."""
-        await self.inner.declare(topology)
+        return self.inner.watch(notify)
+
+    async def examine(self) -> Sequence[Finding]:
+        """Pass it on."""
+        return await self.inner.examine()
+
+    async def declare(self, topology: Topology, *, keep: bool = True) -> None:
+        """Pass it on."""
+        await self.inner.declare(topology, keep=keep)
 
     async def has_exchange(self, name: str) -> bool:
         """Pass it on."""
@@ -148,6 +176,7 @@ class Shop:
         settings: How much it takes on.
         threads: Where synchronous handlers run.
         hub: The broker's server.
+        inbox: Where effects happen exactly once.
     """
 
     def __init__(
@@ -156,6 +185,7 @@ class Shop:
         settings: WorkerSettings | None = None,
         threads: Threads | None = None,
         hub: Hub | None = None,
+        inbox: Inbox | None = None,
     ) -> None:
         self.hub = hub or Hub()
         self.clock = ManualClock()
@@ -163,7 +193,7 @@ class Shop:
         self.served = [endpoint.name for endpoint in endpoints]
         self.addresses = Addresses("shop")
         self.client = MemoryBroker(self.hub)
-        self.broker = OddBroker(MemoryBroker(self.hub))
+        self.broker = OddBroker(Line(self.hub))
         self.arrived: list[Envelope] = []
         self.publisher = Publisher(self.broker, self.clock, PublisherSettings(deadline_s=1000))
         self.worker = Worker(
@@ -171,28 +201,32 @@ class Shop:
             self.publisher,
             self.addresses,
             {endpoint.name: endpoint for endpoint in endpoints},
-            WorkerPorts(self.clock, self.chance, threads or InlineThreads()),
+            WorkerPorts(self.clock, self.chance, threads or InlineThreads(), inbox),
             settings,
         )
 
     @asynccontextmanager
-    async def open(self) -> AsyncGenerator[Shop]:
-        """Run the worker for as long as the block lasts."""
+    async def open(self, *, with_broker: bool = True) -> AsyncGenerator[Shop]:
+        """Run the worker for as long as the block lasts, at first perhaps without a broker."""
         await self.client.open()
-        await self.broker.open()
+        if with_broker:
+            await self.broker.open()
         await self.client.declare(self.addresses.exchanges())
         await self.listen(MAILBOX)
         async with TaskGroup() as group:
             group.start(self.publisher.run(), "publisher")
             group.start(self.worker.run(), "worker")
-            await self.worker.wait_open()
+            if with_broker:
+                await self.worker.wait_open()
             yield self
         await self.broker.close()
         await self.client.close()
 
     async def listen(self, queue: str) -> None:
         """Declare a queue and collect what arrives there."""
-        await self.client.declare(Topology(queues=(Queue(queue),)))
+        exchange, key = self.addresses.route_to(queue)
+        bindings = (Binding(queue, exchange, key),) if exchange else ()
+        await self.client.declare(Topology(queues=(Queue(queue),), bindings=bindings))
 
         def receive(delivery: Delivery) -> None:
             self.arrived.append(delivery.envelope)
@@ -222,12 +256,29 @@ class Shop:
         await self.client.publish([Publication(self.addresses.cancel, "", envelope)])
         await settle()
 
+    async def publish(self, topic: str, body: bytes = b"5", **headers: str) -> None:
+        """Publish to a topic, as a step does."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        envelope = Envelope("topic", body, self.chance.new_id(), "", "", named)
+        await self.client.publish(
+            [Publication(self.addresses.topics, topic, envelope, mandatory=False)]
+        )
+        await settle()
+
+    async def allow(self, asked: Envelope, *, is_granted: bool = True) -> None:
+        """Answer a worker that has asked for a permit."""
+        kind = "step.permit" if is_granted else "step.denied"
+        permit = {"flow-permit": asked.headers["flow-permit"]}
+        answer = Envelope(kind, b"null", self.chance.new_id(), asked.correlation_id, "", permit)
+        queue = self.addresses.cancel_queue(asked.headers["flow-worker"])
+        await self.client.publish([Publication("", queue, answer)])
+        await settle()
+
     async def reconnect(self) -> None:
         """Lose the connection, and get another one."""
-        await self.broker.close()
+        self.hub.cut()
         await settle()
         await self.broker.open()
-        self.worker.reconnect()
         await settle()
 
     def replies(self) -> list[StepReply]:

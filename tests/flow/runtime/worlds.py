@@ -73,10 +73,10 @@ class UnsteadyStore(MemoryStore):
         self.reads += 1
         return await super().list(query)
 
-    async def renew(self, leases: Sequence[Lease], ttl_ms: int) -> Any:
+    async def renew(self, owner: str, leases: Sequence[Lease], ttl_ms: int) -> Any:
         """Extend leases."""
         self.reads += 1
-        return await super().renew(leases, ttl_ms)
+        return await super().renew(owner, leases, ttl_ms)
 
     async def commit(self, commit: Commit) -> CommitResult:
         """Commit, unless the next entry of `before` or `after` has something else in store."""

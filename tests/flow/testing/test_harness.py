@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flow import ExecutionFailed, Flow, RetryPolicy, Step, Workflow
+from flow import ExecutionFailed, Flow, RetryPolicy, Step, StepContext, Workflow
 from flow.errors import (
     BrokerUnavailable,
     ConfigurationError,
@@ -23,8 +23,8 @@ from tests.flow.runtime.worlds import RETRY, chain, single, stub_chain
 
 
 def make() -> tuple[Flow, Workflow[Any]]:
-    """Return a flow whose URLs lead nowhere, with a step of its own."""
-    app = Flow("shop", broker="amqp://nowhere", store="postgresql://nowhere/shop")
+    """Return a flow whose URLs do not even go together, with a step of its own."""
+    app = Flow("shop", broker="unix:///nowhere.sock", store="postgresql://nowhere/shop")
 
     @app.step
     def double(number: int) -> int:
@@ -46,7 +46,7 @@ async def test_the_flow_is_left_as_it_was() -> None:
     assert app.settings is settings
     assert app.functions.endpoints is endpoints
     assert app.host is None
-    with pytest.raises(ConfigurationError, match="cannot use it yet"):
+    with pytest.raises(ConfigurationError, match="shared by several"):
         await app.__aenter__()
 
 
@@ -270,3 +270,31 @@ async def test_a_part_that_fails_fails_the_test() -> None:
     with pytest.raises(ZeroDivisionError):
         await run()
     assert app.host is None
+
+
+async def test_steps_of_every_kind_can_be_tested() -> None:
+    """Long steps, steps that run at most once, and effects that happen once need no servers."""
+    app = Flow("kinds", broker="memory://", store="memory://")
+    effects: list[object] = []
+
+    @app.step(heartbeat=10, timeout=86_400)
+    async def wait(days: int) -> int:
+        await test.sleep(3_600)
+        return days
+
+    @app.step(requires=[wait], at_most_once=True)
+    async def charge(wait: int) -> int:
+        return wait + 1
+
+    @app.step(requires=[charge], exactly_once=True)
+    async def book(charge: int, context: StepContext) -> int:
+        effects.append(context.transaction)
+        return charge + 1
+
+    workflow = app.workflow("w", book, charge, wait, output=book)
+    async with FlowHarness(app) as test:
+        assert await workflow.run(5) == 7
+        assert len(effects) == 1
+        for name in ("wait", "charge", "book"):
+            assert len(test.calls(f"kinds.{name}")) == 1
+    assert app.inbox is None

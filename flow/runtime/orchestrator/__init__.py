@@ -1,0 +1,1 @@
+"""The orchestrator: owns partitions, decides about their executions, and has it carried out."""

@@ -1,0 +1,306 @@
+"""The dispatcher: publishes what was committed, until the broker has it.
+
+Every command has an outbox row that was written in the commit that asked for it. The row is
+deleted once the command is settled: the broker confirmed it, or it turned out that it cannot or
+need not be sent, and that was recorded. Whatever is left in the outbox is sent again by the next
+owner.
+
+Two kinds of commands cannot go yet, and are parked without keeping their execution in memory:
+those that the broker returns because nobody serves their endpoint, until one is taken; and those
+that a worker refused because its version does not have the endpoint, until one is answered.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final, Protocol
+
+from flow.errors import BrokerUnavailable, FlowError, UnavailableError
+from flow.kernel.commands import RunStep, SendAnswer
+from flow.kernel.events import Event, StepFailed, StepSucceeded
+from flow.ports import Chance, Clock, Settlement
+from flow.runtime.addresses import Addresses
+from flow.runtime.orchestrator.commands import Command, attempt_in, target_of
+from flow.runtime.orchestrator.live import LiveExecution
+from flow.runtime.orchestrator.parking import Parked, Parking
+from flow.runtime.orchestrator.publications import Publications
+from flow.runtime.protocol import failure_of_error
+from flow.runtime.publisher import Publisher
+from flow.step import StepKind
+
+__all__ = ["Dispatcher", "DispatcherHost"]
+
+_log = logging.getLogger("flow.dispatcher")
+
+FIRST_BACKOFF_S: Final = 0.25
+LONGEST_BACKOFF_S: Final = 10.0
+PARKED_FREELY: Final = 200_000
+"""So many commands may be parked before each more counts as being on its way."""
+
+
+class DispatcherHost(Protocol):
+    """What the dispatcher needs of the orchestrator."""
+
+    def happened(self, execution: str, event: Event, settles: tuple[int, int] | None) -> None:
+        """Decide about an event that came out of dispatching; settle its row with it."""
+        ...
+
+    def settle(self, partition: int, number: int) -> None:
+        """Delete an outbox row along with the next commit."""
+        ...
+
+    def unpark(self, command: Parked) -> None:
+        """Have a command tried again that was parked: bring its execution in before."""
+        ...
+
+    def is_ours(self, live: LiveExecution) -> bool:
+        """Return whether an execution is what is in memory, and may be acted upon."""
+        ...
+
+
+class Dispatcher:
+    """Publishes commands.
+
+    Args:
+        publisher: Publishes messages.
+        addresses: The names of the namespace.
+        clock: The time.
+        chance: Message ids, and jitter.
+        host: The orchestrator.
+
+    Attributes:
+        unsettled: How many commands are neither settled nor parked.
+        waiting: Which endpoints the steps of executions wait for, by execution and path.
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        addresses: Addresses,
+        clock: Clock,
+        chance: Chance,
+        host: DispatcherHost,
+    ) -> None:
+        """Begin with nothing on the way."""
+        self._publisher = publisher
+        self._publications = Publications(addresses, chance)
+        self._clock = clock
+        self._chance = chance
+        self._host = host
+        self._generation = 0
+        self._room: tuple[int, Callable[[], None]] | None = None
+        self._parking = Parking(clock, chance, host.unpark)
+        self._refused = Parking(clock, chance, host.unpark)
+        self.unsettled = 0
+        self.waiting: dict[str, dict[str, str]] = {}
+
+    @property
+    def load(self) -> int:
+        """How many commands have to be counted before more work is taken on."""
+        parked = len(self._parking) + len(self._refused)
+        return self.unsettled + max(0, parked - PARKED_FREELY)
+
+    def when_below(self, limit: int, notify: Callable[[], None]) -> None:
+        """Notify once when fewer commands are on their way.
+
+        Args:
+            limit: Fewer than this.
+            notify: Called once.
+        """
+        self._room = (limit, notify)
+
+    def forget(self) -> None:
+        """Drop everything that is on its way: the rows are in the store, for the next owner."""
+        self._generation += 1
+        self._parking.clear()
+        self._refused.clear()
+        self.waiting.clear()
+        self.unsettled = 0
+
+    def lose(self, partitions: Collection[int], partition_of: Callable[[str], int]) -> None:
+        """Drop what is parked for partitions that are somebody else's.
+
+        What is on its way notices it by itself.
+
+        Args:
+            partitions: Which.
+            partition_of: Returns the partition of an execution.
+        """
+        self._parking.forget(partitions)
+        self._refused.forget(partitions)
+        for execution in [name for name in self.waiting if partition_of(name) in partitions]:
+            # Nobody has it parked any more. If it were taken for waiting after the next load,
+            # it would not be sent again, however long nothing is heard of it.
+            del self.waiting[execution]
+
+    def send(self, commands: Sequence[Command]) -> None:
+        """Publish commands that are durable.
+
+        Args:
+            commands: What to publish.
+        """
+        for command in commands:
+            command.live.pins += 1
+            if command.key is not None:
+                self.unsettled += 1
+            self._try(command)
+
+    def refused(self, command: Command, endpoint: str) -> None:
+        """Park a command that a worker has refused, until somebody answers for the endpoint.
+
+        Args:
+            command: What to publish then. It is not on its way at the moment.
+            endpoint: What the worker does not have.
+        """
+        self._park(self._refused, command, endpoint)
+
+    def served(self, endpoint: str) -> None:
+        """Send what was refused for an endpoint: somebody has answered for it.
+
+        Args:
+            endpoint: Which.
+        """
+        if self._refused:
+            self._refused.leave(endpoint)
+
+    def unpark(self, parked: Parked, live: LiveExecution | None, *, is_broken: bool) -> None:
+        """Try a command again that was parked.
+
+        Args:
+            parked: The command.
+            live: Its execution, or None if it does not exist any more, or cannot be loaded.
+            is_broken: Whether it cannot be loaded. Its row is kept then, until it is repaired.
+        """
+        if live is not None:
+            command = Command(parked.key, live, parked.path, parked.task, parked.node)
+            self.send([command])
+            if target_of(command) is not None:
+                return
+        else:
+            self.waiting.pop(parked.execution, None)
+            if parked.key is not None and not is_broken:
+                # Unless its partition was lost meanwhile; then this is not for us to do.
+                self._host.settle(*parked.key)
+        self._parking.skip(parked.endpoint)
+        self._refused.skip(parked.endpoint)
+
+    def _try(self, command: Command) -> None:
+        if not self._host.is_ours(command.live):
+            # It is in the store, for whoever has the partition.
+            self._let_go(command)
+            return
+        node = target_of(command)
+        if node is None:
+            # Whatever takes its place has to be sent again after a silence, like any other.
+            self._forget_waiting(command)
+            self._settled(command)
+            return
+        try:
+            publication = self._publications.of(command, node)
+        except FlowError as error:
+            self._cannot_send(command, error)
+            return
+        try:
+            future = self._publisher.send(publication)
+        except UnavailableError as error:
+            self._try_later(command, error)
+            return
+        generation = self._generation
+        future.add_done_callback(lambda done: self._published(generation, command, done))
+
+    def _published(self, generation: int, command: Command, done: Any) -> None:
+        error: BaseException | None = None if done.cancelled() else done.exception()
+        if generation != self._generation or done.cancelled():
+            return
+        if not self._host.is_ours(command.live):
+            self._let_go(command)
+            return
+        if error is not None:
+            self._try_later(command, error)
+            return
+        match done.result():
+            case Settlement.CONFIRMED:
+                self._confirmed(command)
+            case Settlement.UNROUTABLE:
+                self._unroutable(command)
+            case _:
+                self._try_later(command, "the broker refused it")
+
+    def _confirmed(self, command: Command) -> None:
+        live = command.live
+        self._forget_waiting(command)
+        node = live.tree.find(command.path)
+        if not isinstance(command.task, RunStep) or node is None:
+            self._settled(command)
+            return
+        definition = live.program.definition(node)
+        if definition.kind is StepKind.PUBLISH:
+            attempt = attempt_in(command)
+            self._settled(command, StepSucceeded(attempt, b"null"))
+            return
+        self._settled(command)
+        self._parking.leave(definition.target)
+
+    def _unroutable(self, command: Command) -> None:
+        node = command.live.tree.find(command.path)
+        if isinstance(command.task, SendAnswer):
+            # Whoever waited for it is gone, and with it the queue.
+            self._settled(command)
+            return
+        if node is None or not isinstance(command.task, RunStep):
+            self._try_later(command, "")
+            return
+        self._let_go(command)
+        self._park(self._parking, command, command.live.program.definition(node).target)
+
+    def _park(self, parking: Parking, command: Command, endpoint: str) -> None:
+        live = command.live
+        live.waiting = self.waiting.setdefault(live.id, live.waiting)
+        live.waiting[command.path] = endpoint
+        task, node = command.task, command.node
+        assert not isinstance(task, SendAnswer), "an answer waits for no endpoint"
+        parking.park(
+            Parked(endpoint, command.key, live.partition, live.id, command.path, task, node)
+        )
+
+    def _forget_waiting(self, command: Command) -> None:
+        live = command.live
+        live.waiting.pop(command.path, None)
+        if not live.waiting:
+            self.waiting.pop(live.id, None)
+
+    def _cannot_send(self, command: Command, error: FlowError) -> None:
+        attempt = attempt_in(command)
+        event = StepFailed(attempt, failure_of_error(error), retryable=False)
+        self._settled(command, event)
+
+    def _let_go(self, command: Command) -> None:
+        command.live.pins -= 1
+        if command.key is not None:
+            self.unsettled -= 1
+        if self._room is not None and self.load < self._room[0]:
+            (_, notify), self._room = self._room, None
+            notify()
+        if command.told is not None:
+            command.told()
+
+    def _settled(self, command: Command, event: Event | None = None) -> None:
+        self._let_go(command)
+        if event is not None:
+            self._host.happened(command.live.id, event, command.key)
+        elif command.key is not None:
+            self._host.settle(*command.key)
+
+    def _try_later(self, command: Command, reason: BaseException | str) -> None:
+        if reason:
+            # That the broker is away is told once, and not for each message.
+            level = logging.DEBUG if isinstance(reason, BrokerUnavailable) else logging.WARNING
+            _log.log(level, "%s %s: %s", command.live.id, command.path, reason)
+        limit = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(command.tries, 10))
+        command.tries += 1
+        # Never sooner than half of it, so that a crowd does not spin.
+        wait = limit * (0.5 + 0.5 * self._chance.random())
+        generation = self._generation
+        self._clock.call_at(
+            self._clock.monotonic() + wait,
+            lambda: self._try(command) if generation == self._generation else None,
+        )

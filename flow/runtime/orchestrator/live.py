@@ -1,0 +1,289 @@
+"""An execution in memory: its tree, its program, and its timers."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+from typing import Any, Final, cast
+
+from flow.kernel.commands import RunStep
+from flow.kernel.decide import MACHINES
+from flow.kernel.events import Attempt
+from flow.kernel.execution import (
+    EXECUTION,
+    INPUT,
+    ExecutionData,
+    InputData,
+    execution_clock,
+)
+from flow.kernel.steps import STEP
+from flow.kernel.tree import Node, Output, Tree
+from flow.ports import ExecutionSummary
+from flow.programs.bodies import Bodies
+from flow.programs.steps import StepsProgram
+from flow.runtime.protocol import beat_of
+from flow.status import Status
+
+__all__ = ["LiveExecution", "Resend", "next_resend_ms"]
+
+FIRST_SILENCE_MS: Final = 60_000
+"""How long an attempt may be out before it is sent again."""
+LONGEST_SILENCE_MS: Final = 3_600_000
+"""The longest time between two sendings of the same attempt."""
+SILENT_BEATS: Final = 3
+"""After the time for so many heartbeats the worker of a long step counts as silent."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Resend:
+    """An attempt that is sent again when nothing was heard of it until *due_ms* (wall time)."""
+
+    due_ms: int
+    number: int
+    path: str
+    attempt: Attempt
+    is_listening: bool = False
+    """Whether a worker has it, from which something should be heard by then."""
+
+
+def next_resend_ms(sent_ms: int, now_ms: int) -> int:
+    """Return when an attempt is to be sent again: 60 s after it was, then after twice as long.
+
+    The times follow from when it was first sent, so nothing has to be remembered: a new owner
+    goes on in the same rhythm.
+
+    Args:
+        sent_ms: When the attempt was committed.
+        now_ms: The present; the time returned lies behind it.
+    """
+    due, gap = sent_ms + FIRST_SILENCE_MS, FIRST_SILENCE_MS
+    while due <= now_ms:
+        gap = min(gap * 2, LONGEST_SILENCE_MS)
+        if gap == LONGEST_SILENCE_MS:
+            return due + gap * ((now_ms - due) // gap + 1)
+        due += gap
+    return due
+
+
+class LiveExecution:
+    """An execution that is in memory, ready to decide.
+
+    Args:
+        id: Its id.
+        partition: The partition that it belongs to.
+        tree: Its tree.
+        program: What drives it.
+
+    Attributes:
+        seq: The number of its last sealed record.
+        summary: Its row as last sealed, or None while it is new.
+        size: A rough number of bytes that it takes in memory.
+        pins: How many batches and publications still need it in memory.
+        waiting: The endpoints that nobody serves at the moment, by the path of the step that
+            waits. The dispatcher keeps it while the execution is not in memory.
+        progress: What heartbeats said last, by path.
+    """
+
+    __slots__ = (
+        "_next_number",
+        "_resends",
+        "_timers",
+        "id",
+        "partition",
+        "pins",
+        "program",
+        "progress",
+        "seq",
+        "size",
+        "summary",
+        "tree",
+        "waiting",
+    )
+
+    def __init__(self, id: str, partition: int, tree: Tree, program: StepsProgram) -> None:
+        """Keep an execution that was started or loaded."""
+        self.id = id
+        self.partition = partition
+        self.tree = tree
+        self.program = program
+        self.seq = 0
+        self.summary: ExecutionSummary | None = None
+        self.size = 2_000
+        self.pins = 0
+        self.waiting: dict[str, str] = {}
+        self.progress: dict[str, Any] = {}
+        self._timers: list[tuple[int, int, Output]] = []
+        self._resends: list[Resend] = []
+        self._next_number = 0
+
+    @classmethod
+    def new(cls, id: str, partition: int, program: StepsProgram) -> "LiveExecution":
+        """Return an execution that has not begun.
+
+        Args:
+            id: Its id.
+            partition: The partition that it belongs to.
+            program: What drives it.
+        """
+        tree = Tree.create(MACHINES, EXECUTION, Status.PENDING, ExecutionData())
+        return cls(id, partition, tree, program)
+
+    @property
+    def data(self) -> ExecutionData:
+        """The root's data."""
+        return self.tree.root.read(EXECUTION)
+
+    @property
+    def input(self) -> InputData:
+        """What it was started with."""
+        return self.tree.node("input").read(INPUT)
+
+    @property
+    def status(self) -> Status:
+        """Where it stands."""
+        # Not looked up by value: this is asked for many times in every decision.
+        return cast("Status", self.tree.root.state)
+
+    @property
+    def bodies(self) -> Bodies:
+        """The bodies that it has gathered."""
+        return Bodies(self.tree, self.program.plan)
+
+    # -------------------------------------------------------------------------- timers
+
+    def watch(self, outputs: Sequence[Output], now_ms: int) -> None:
+        """Keep the timers that transitions (or a load) asked for.
+
+        Args:
+            outputs: Tasks with their references.
+            now_ms: The present.
+        """
+        for output in outputs:
+            if output.task.deadline_ms is not None:
+                heappush(self._timers, (output.task.deadline_ms, self._number(), output))
+            elif isinstance(output.task, RunStep):
+                self._watch_silence(output, output.task, now_ms)
+
+    def due(self, now_ms: int) -> Iterator[Output]:
+        """Take out the timers that are due, one after the other.
+
+        Nothing is due while the execution does not run; a resume catches up.
+
+        Args:
+            now_ms: The present.
+        """
+        while (
+            self._timers
+            and self.status is Status.RUNNING
+            and self._timers[0][0] <= execution_clock(self.data, now_ms)
+        ):
+            yield heappop(self._timers)[2]
+
+    def silent(self, now_ms: int) -> Iterator[Node]:
+        """Take out the steps of whose attempt nothing is heard, and set the next time.
+
+        It has to be sent again, unless somebody has the permit to run it.
+
+        Args:
+            now_ms: The present.
+        """
+        while self._resends and self._resends[0].due_ms <= now_ms:
+            resend = heappop(self._resends)
+            node = self._still_out(resend)
+            if node is not None:
+                if not node.read(STEP).permit:
+                    self._push_resend(node, resend.attempt, now_ms)
+                yield node
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether something should be heard of a long step soon. Only memory knows by when."""
+        return any(resend.is_listening for resend in self._resends)
+
+    def heard_of(self, node: Node, now_ms: int) -> None:
+        """Put the next sending off, because a worker is alive and at it.
+
+        Args:
+            node: The step.
+            now_ms: The present.
+        """
+        data = node.read(STEP)
+        attempt = Attempt(node.created, data.epoch, data.attempt)
+        self._resends = [entry for entry in self._resends if entry.attempt != attempt]
+        self._resends.sort()
+        self._listen(node, attempt, now_ms)
+
+    def wake_ms(self) -> int | None:
+        """Return when something is due next (wall time), or None."""
+        times: list[int] = []
+        while self._timers and not self._is_wanted(self._timers[0][2]):
+            heappop(self._timers)
+        while self._resends and self._still_out(self._resends[0]) is None:
+            heappop(self._resends)
+        if self._timers and self.status is Status.RUNNING:
+            times.append(self._wall(self._timers[0][0]))
+        if self._resends:
+            times.append(self._resends[0].due_ms)
+        return min(times, default=None)
+
+    def rearm(self, now_ms: int, missed_ms: int = 0) -> None:
+        """Ask the tree for its timers again, as after a load or a resume.
+
+        Args:
+            now_ms: The present.
+            missed_ms: For so long nobody did what came due; that is due now.
+        """
+        self._timers.clear()
+        self._resends.clear()
+        self.watch(self.tree.regenerate(), now_ms - missed_ms)
+        # But nobody could be heard either.
+        self._resends = [
+            replace(each, due_ms=each.due_ms + missed_ms) if each.is_listening else each
+            for each in self._resends
+        ]
+        self._resends.sort()
+
+    # ----------------------------------------------------------------------- privately
+
+    def _number(self) -> int:
+        self._next_number += 1
+        return self._next_number
+
+    def _wall(self, deadline_ms: int) -> int:
+        return deadline_ms + self.data.offset_ms
+
+    def _is_wanted(self, output: Output) -> bool:
+        node = self.tree.find(output.ref.path)
+        return (
+            node is not None
+            and node.created == output.ref.created
+            and output.task.validate(output.ref, node)
+        )
+
+    def _watch_silence(self, output: Output, task: RunStep, now_ms: int) -> None:
+        attempt = Attempt(output.ref.created, task.epoch, task.attempt)
+        node = self._still_out(Resend(0, 0, output.ref.path, attempt))
+        if node is None or node.read(STEP).silent_ms is not None:
+            return
+        if node.read(STEP).started_ms is None or beat_of(self.program.definition(node)) is None:
+            self._push_resend(node, attempt, now_ms)
+        else:
+            # Whatever was heard before nobody knows any more; it gets its whole time anew.
+            self._listen(node, attempt, now_ms)
+
+    def _listen(self, node: Node, attempt: Attempt, now_ms: int) -> None:
+        beat = beat_of(self.program.definition(node))
+        due = now_ms + (FIRST_SILENCE_MS if beat is None else SILENT_BEATS * beat)
+        is_long = beat is not None
+        heappush(self._resends, Resend(due, self._number(), node.path, attempt, is_long))
+
+    def _push_resend(self, node: Node, attempt: Attempt, now_ms: int) -> None:
+        due = next_resend_ms(node.read(STEP).sent_ms or now_ms, now_ms)
+        heappush(self._resends, Resend(due, self._number(), node.path, attempt))
+
+    def _still_out(self, resend: Resend) -> Node | None:
+        node = self.tree.find(resend.path)
+        if node is None or node.machine is not STEP or node.state is not Status.RUNNING:
+            return None
+        data = node.read(STEP)
+        present = Attempt(node.created, data.epoch, data.attempt)
+        return node if present == resend.attempt else None

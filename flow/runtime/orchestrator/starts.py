@@ -1,0 +1,231 @@
+"""Starts: how an execution begins, and what is said when it has begun before."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+from flow import codec
+from flow.codec import Cause
+from flow.codec.bodies import assemble_source
+from flow.errors import (
+    ExecutionConflict,
+    ExecutionPruned,
+    InvalidInput,
+    MissingResults,
+    NotPossible,
+    UnknownExecution,
+    UnknownStep,
+)
+from flow.kernel.events import ExecutionStarted
+from flow.message import check_headers
+from flow.names import check_name
+from flow.plan import Plan
+from flow.ports import Tombstone
+from flow.programs.bodies import Bodies
+from flow.programs.steps import StepsProgram
+from flow.runtime.addresses import partition_of
+from flow.runtime.orchestrator.definitions import KnownDefinition
+from flow.runtime.orchestrator.engine import Engine
+from flow.runtime.orchestrator.live import LiveExecution
+from flow.runtime.orchestrator.residents import restore
+from flow.runtime.protocol import Request
+from flow.status import Status
+
+__all__ = ["Start", "check_same_as_pruned", "earlier_results", "start"]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a start request asks for.
+
+    Args:
+        execution: The id that the execution shall have.
+        workflow: The workflow's id.
+        body: The input (JSON).
+        headers: Metadata, passed on to every step.
+        options: The start options as a JSON object.
+        results: Results (JSON) of steps that therefore do not run.
+        labels: For finding it again.
+    """
+
+    execution: str
+    workflow: str
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    results: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def with_results(self, results: Mapping[str, bytes]) -> "Start":
+        """Return the same start with other results.
+
+        Args:
+            results: The results (JSON) by step id.
+        """
+        return replace(self, results=results)
+
+    @classmethod
+    def read(cls, request: Request) -> "Start":
+        """Return the start that a request asks for, checked.
+
+        Args:
+            request: What arrived.
+
+        Raises:
+            RequestError: A part of it is not what it should be.
+            InvalidName: The execution's id or a header breaks the rules.
+        """
+        arguments = request.arguments
+        results = _mapping(arguments, "results")
+        return cls(
+            execution=check_name("execution", request.execution),
+            workflow=check_name("workflow", arguments.get("workflow")),
+            body=codec.check_body(codec.dumps(arguments.get("input")), "the input"),
+            headers=check_headers(_mapping(arguments, "headers")),
+            options=_mapping(arguments, "options"),
+            results={
+                step: codec.check_body(codec.dumps(value), f"the result of step {step!r}")
+                for step, value in results.items()
+            },
+            labels={name: str(value) for name, value in _mapping(arguments, "labels").items()},
+        )
+
+
+def _mapping(arguments: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value: Any = arguments.get(name) or {}
+    if not isinstance(value, dict):
+        raise InvalidInput(name, "it is not an object")
+    return cast("dict[str, Any]", value)
+
+
+def start(engine: Engine, wanted: Start, cause: Cause) -> LiveExecution:
+    """Begin an execution, or find that the same start began it before.
+
+    Args:
+        engine: The orchestrator's state. The execution is in memory, if it exists.
+        wanted: What is asked for.
+        cause: Who asks, and why.
+
+    Returns:
+        The execution.
+
+    Raises:
+        ExecutionConflict: The id belongs to another start.
+        CorruptRecord: The execution that has the id cannot be loaded.
+        NotPossible: An execution of this id is just being deleted.
+        UnknownWorkflow: There is no such workflow.
+        UnknownStep: An option or a result names a step that the workflow does not have.
+        MissingResults: Steps need results of steps that will not run.
+    """
+    if wanted.execution in engine.deleting:
+        raise NotPossible("start", wanted.execution, "being deleted", "try again")
+    before = engine.residents.get(wanted.execution)
+    if before is not None:
+        _check_same(before, wanted)
+        return before
+    engine.residents.check(wanted.execution)
+    known = engine.definitions.current(wanted.workflow)
+    plan = engine.definitions.plan(known, wanted.options)
+    _check_results(plan, wanted)
+    partition = partition_of(wanted.execution, engine.partitions)
+    program = StepsProgram(plan, codec.assemble)
+    live = LiveExecution.new(wanted.execution, partition, program)
+    event = _event(known, wanted, _first_epoch(engine))
+    paused_by = engine.pauses.command(wanted.workflow)
+    engine.apply(live, replace(event, paused_by=paused_by), cause)
+    engine.residents.add(live)
+    return live
+
+
+def _first_epoch(engine: Engine) -> int:
+    """Return a run epoch that no execution of the same id had before it was deleted."""
+    return engine.clock.now_ms() * 1_000 + int(engine.chance.random() * 1_000)
+
+
+def _event(known: KnownDefinition, wanted: Start, epoch: int) -> ExecutionStarted:
+    return ExecutionStarted(
+        workflow=wanted.workflow,
+        definition=known.hash,
+        body=wanted.body,
+        headers=wanted.headers,
+        options=wanted.options,
+        results=wanted.results,
+        labels={**known.definition.labels, **wanted.labels},
+        epoch=epoch,
+    )
+
+
+def _check_same(live: LiveExecution, wanted: Start) -> None:
+    body = live.input
+    if body.workflow != wanted.workflow:
+        raise ExecutionConflict(live.id, f"another workflow ({body.workflow!r})")
+    if not codec.same(body.body, wanted.body):
+        raise ExecutionConflict(live.id, "another input")
+    if dict(body.options) != dict(wanted.options):
+        raise ExecutionConflict(live.id, "other start options")
+
+
+def check_same_as_pruned(tombstone: Tombstone, wanted: Start) -> None:
+    """Make sure that a start is the one that began an execution which was pruned since.
+
+    Args:
+        tombstone: What is kept of the execution.
+        wanted: What is asked for.
+
+    Raises:
+        ExecutionConflict: The id belongs to another start.
+    """
+    if tombstone.workflow != wanted.workflow:
+        raise ExecutionConflict(tombstone.id, f"another workflow ({tombstone.workflow!r})")
+    present = codec.fingerprint(wanted.workflow, wanted.body, wanted.options)
+    if present != tombstone.fingerprint:
+        raise ExecutionConflict(tombstone.id, "another input or other start options")
+
+
+def _check_results(plan: Plan, wanted: Start) -> None:
+    for step in wanted.results:
+        if step not in plan.index:
+            raise UnknownStep(step, f"workflow {plan.workflow!r}", list(plan.index)[:1000])
+    needed = {
+        plan.steps[number].definition.id: users
+        for number, users in plan.needed.items()
+        if plan.steps[number].definition.id not in wanted.results
+    }
+    if needed:
+        raise MissingResults(plan.workflow, needed)
+
+
+async def earlier_results(
+    engine: Engine,
+    execution: str,
+    workflow: str,
+    options: Mapping[str, Any],
+) -> dict[str, bytes]:
+    """Return the results that an earlier execution has for the steps that will not run.
+
+    Args:
+        engine: The orchestrator's state.
+        execution: The earlier execution's id.
+        workflow: The workflow that is to be started.
+        options: Its start options.
+
+    Raises:
+        UnknownExecution: There is no such execution.
+        ExecutionPruned: There was one.
+        UnknownWorkflow: There is no such workflow.
+    """
+    stored = (await engine.store.load([execution])).get(execution)
+    if stored is None:
+        raise UnknownExecution(execution)
+    if isinstance(stored, Tombstone):
+        raise ExecutionPruned(execution, stored.status.value, stored.ended_ms)
+    earlier = await restore(stored, engine.definitions)
+    plan = engine.definitions.plan(engine.definitions.current(workflow), options)
+    bodies = Bodies(earlier.tree, earlier.program.plan)
+    results: dict[str, bytes] = {}
+    for number in plan.outside:
+        step = plan.steps[number].definition.id
+        node = earlier.tree.find(f"steps/{step}")
+        if node is not None and node.state in (Status.SUCCESS, Status.SKIPPED):
+            results[step] = assemble_source(bodies.output(step), f"the result of step {step!r}")
+    return results

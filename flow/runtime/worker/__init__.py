@@ -1,0 +1,1 @@
+"""The worker: receives requests, has handlers answer them, and settles the requests."""

@@ -19,15 +19,20 @@ NESTING = 3
 
 # Where a law gives way, and why.
 LATE_IMPORTS = (
-    "flow/app.py",  # the composition root: imports what the URLs choose
+    "flow/app.py",
+    "flow/adapters.py",  # the composition root: imports what the URLs choose
     "flow/cli/",  # `flow --help` need not import the engine
 )
-ADAPTER_NAMES = ("flow/app.py",)  # the only one that knows adapters, by string
-TASK_MAKERS = ("flow/runtime/tasks.py",)  # owns every task
+ADAPTER_NAMES = ("flow/adapters.py",)  # the only one that knows adapters, by string
+TASK_MAKERS = (
+    "flow/runtime/tasks.py",  # owns every task of the runtime
+    "brokers/rabbitmq/tasks.py",  # owns those of a connection, below the runtime
+)
 SLEEPERS = (
     "tests/flow/testing/",  # proves virtual time
     "tests/simulation/",  # runs in virtual time
     "tests/system/",  # waits for real processes
+    "tests/servers/",  # waits for real servers
 )
 
 Law = Callable[[Source], Iterator[Fault]]
@@ -122,7 +127,7 @@ def adapter_names(source: Source) -> Iterator[Fault]:
         return
     for node, text in _strings(source):
         if re.match(r"(brokers|store)\.[a-z]", text):
-            yield source.fault(node, f'"{text}" names an adapter: only flow/app.py may')
+            yield source.fault(node, f'"{text}" names an adapter: only flow/adapters.py may')
 
 
 def python_sql(source: Source) -> Iterator[Fault]:

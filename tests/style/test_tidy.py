@@ -96,7 +96,7 @@ def test_no_law_is_without_a_case() -> None:
     [
         (laws.late_imports, "flow/app.py", body("import a")),
         (laws.late_imports, "flow/cli/run.py", body("import a")),
-        (laws.adapter_names, "flow/app.py", 'a = "store.sqlite.store"'),
+        (laws.adapter_names, "flow/adapters.py", 'a = "store.sqlite.store"'),
         (laws.stray_tasks, "flow/runtime/tasks.py", "asyncio.create_task(f())"),
         (laws.real_sleep, "tests/system/test_a.py", "await asyncio.sleep(1)"),
         (laws.python_sql, "flow/a.py", 'a = "COMMIT"'),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flow.ports import JournalRecord, Namespace
+from flow.ports import JournalRecord, Namespace, Store
 from flow.status import Status
 from store.sqlite import SqliteStore
 
@@ -69,7 +69,17 @@ async def read(database: Path, namespace: str, executions: Sequence[str]) -> dic
         namespace: The name of the flow.
         executions: Their ids.
     """
-    store = SqliteStore(database, lambda: 0, read_only=True)
+    return await read_store(SqliteStore(database, lambda: 0, read_only=True), namespace, executions)
+
+
+async def read_store(store: Store, namespace: str, executions: Sequence[str]) -> dict[str, Journal]:
+    """Return executions by id.
+
+    Args:
+        store: Where they are; it is opened and closed.
+        namespace: The name of the flow.
+        executions: Their ids.
+    """
     await store.open(Namespace(namespace, 1))
     try:
         return {name: await _read_one(store, name) for name in executions}
@@ -77,7 +87,7 @@ async def read(database: Path, namespace: str, executions: Sequence[str]) -> dic
         await store.close()
 
 
-async def _read_one(store: SqliteStore, name: str) -> Journal:
+async def _read_one(store: Store, name: str) -> Journal:
     journal = Journal()
     records: list[JournalRecord] = []
     while page := await store.history(name, records[-1].seq if records else 0, PAGE):

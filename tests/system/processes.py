@@ -118,6 +118,14 @@ class Child:
         self._process.send_signal(signal.SIGKILL)
         assert await self.ended() == -signal.SIGKILL, self.output
 
+    def stop(self) -> None:
+        """Let it stand still: nothing of it is closed, but nobody is there."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it go on after `stop`."""
+        self._process.send_signal(signal.SIGCONT)
+
     async def terminate(self) -> None:
         """End it with SIGTERM; it has to drain and exit without an error."""
         self._process.send_signal(signal.SIGTERM)
@@ -139,12 +147,18 @@ class Crew:
 
     Args:
         folder: An empty folder with a short name, because sockets are made inside.
+
+    Attributes:
+        store: The URL of the store that processes find in their environment.
+        broker: The URL of their broker; empty for the one that is embedded.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.database = folder / "flow.db"
         self.effects = folder / "effects.jsonl"
+        self.store = f"sqlite:///{self.database}"
+        self.broker = ""
         self._children: list[Child] = []
 
     def __enter__(self) -> Self:
@@ -162,15 +176,12 @@ class Crew:
             child.clear_away()
 
     @property
-    def store(self) -> str:
-        """The URL of the database."""
-        return f"sqlite:///{self.database}"
-
-    @property
     def environment(self) -> dict[str, str]:
         """What processes find in their environment."""
+        broker = {"FLOW_BROKER": self.broker} if self.broker else {}
         return {
             **os.environ,
+            **broker,
             "FLOW_STORE": self.store,
             "FLOW_TEST_EFFECTS": str(self.effects),
             "PYTHONPATH": str(ROOT),
@@ -193,8 +204,16 @@ class Crew:
         Args:
             arguments: What it is told.
         """
+        return self.execute(sys.executable, *arguments)
+
+    def execute(self, *command: str) -> Child:
+        """Start anything.
+
+        Args:
+            command: What to run.
+        """
         output = self.folder / f"output-{len(self._children)}.txt"
-        child = Child([sys.executable, *arguments], self.environment, output)
+        child = Child(command, self.environment, output)
         self._children.append(child)
         return child
 

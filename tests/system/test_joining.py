@@ -13,7 +13,7 @@ from flow.status import Status
 from tests.system import effects, journal
 from tests.system.processes import Child, Crew, eventually
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(120)]
 
 DEADLINE_S = 60.0
 

@@ -15,7 +15,7 @@ from tests.system import effects, journal
 from tests.system.processes import DEADLINE_S, PROGRAMS, Child, Crew, eventually
 from tests.system.programs.orders import EXECUTIONS
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(120)]
 
 _log = logging.getLogger("tests.system")
 

@@ -13,6 +13,7 @@ from tests.system.programs.science import EXECUTION, Laboratory
 
 pytestmark = [
     pytest.mark.system,
+    pytest.mark.long,
     pytest.mark.skipif(bool(wfinstances.missing_folder()), reason=wfinstances.missing_folder()),
 ]
 

@@ -2,18 +2,25 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup lint format imports types test test-fast demo lock build wheel-test clean
+.PHONY: help setup servers servers-here lint format imports types test test-fast demo lock build wheel-test clean
 
 python := .venv/bin/python
-workers ?= 2
+# One more than the processors, because the long tests mostly wait.
+workers ?= 3
 typed := $(wildcard flow brokers store tests examples)
 covered := $(wildcard flow/kernel flow/programs)
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Make .venv, or bring it up to date
 	@sh deploy/setup.sh
+
+servers: ## Install RabbitMQ and PostgreSQL for the tests, if they are missing
+	@sh deploy/servers.sh
+
+servers-here: setup servers ## Start RabbitMQ and PostgreSQL in temporary folders, until Ctrl-C
+	@$(python) -m tests.servers
 
 lint: setup ## Check style and formatting
 	@$(python) -m ruff check --quiet .
@@ -31,8 +38,8 @@ types: setup ## Check the types, with two checkers
 	@$(python) -m mypy $(typed)
 	@$(python) -m basedpyright --warnings $(typed)
 
-test: lint imports types ## Check everything, then run all the tests
-	@$(python) -m pytest -n $(workers) $(covered:%=--cov=%) --cov-branch \
+test: lint imports types servers ## Check everything, then run all the tests
+	@$(python) -m pytest -n $(workers) --maxschedchunk 4 $(covered:%=--cov=%) --cov-branch \
 		--cov-report=term-missing:skip-covered --cov-fail-under=100
 
 test-fast: setup ## Run the tests, nothing else

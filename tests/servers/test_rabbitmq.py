@@ -86,7 +86,8 @@ async def test_its_connections_can_be_closed(own_rabbitmq: RabbitServer) -> None
     """The broker's side can close all connections."""
     connection = await aio_pika.connect(own_rabbitmq.url, timeout=ANSWER_S)
     await own_rabbitmq.close_connections()
-    with pytest.raises(aio_pika.exceptions.AMQPError):
+    # Which of them it is depends on whether the library has heard of it yet.
+    with pytest.raises((aio_pika.exceptions.AMQPError, RuntimeError)):
         await connection.channel().initialize(timeout=ANSWER_S)
 
 

@@ -213,7 +213,7 @@ class Joint:
             value = await action()
         except BaseException as error:
             del self._results[key]
-            if isinstance(error, FlowError):
+            if isinstance(error, Exception):
                 result.set_exception(error)
                 # Nobody may have joined.
                 result.exception()

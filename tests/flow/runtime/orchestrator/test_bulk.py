@@ -260,7 +260,8 @@ async def test_a_bulk_outlives_whoever_carries_it_out() -> None:
         assert Counter(row["status"] for row in rows) == {"SUSPENDING": 40}
 
 
-async def test_things_are_done_once() -> None:
+@pytest.mark.parametrize("error", [UnknownWorkflow("w"), ZeroDivisionError()])
+async def test_things_are_done_once(error: Exception) -> None:
     """Whoever comes while something is under way waits for it, and it may fail anew."""
     joint, gate, calls = Joint(), asyncio.Event(), list[int]()
 
@@ -268,13 +269,13 @@ async def test_things_are_done_once() -> None:
         calls.append(1)
         await gate.wait()
         if len(calls) == 1:
-            raise UnknownWorkflow("w")
+            raise error
         return len(calls)
 
     first, second = (asyncio.gather(joint.run("a", action), return_exceptions=True) for _ in "ab")
     await settle()
     gate.set()
-    assert [type(error) for error in [*await first, *await second]] == [UnknownWorkflow] * 2
+    assert [type(each) for each in [*await first, *await second]] == [type(error)] * 2
     assert len(calls) == 1
     assert await joint.run("a", action) == 2
     assert await joint.run("a", action) == 2

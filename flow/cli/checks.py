@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from flow.app import adapters_for, holder_of, reading_store
@@ -22,7 +22,7 @@ from flow.cli.target import Target
 from flow.clock import SystemClock, cancel_after
 from flow.config import POSTGRESQL, SQLITE, Settings, Url
 from flow.errors import FlowError, UnavailableError
-from flow.ports import Broker, Finding, Level, Namespace, Topology
+from flow.ports import Broker, Finding, Level, Namespace
 from flow.runtime.addresses import Addresses
 
 __all__ = ["bounded", "look_at_broker", "look_at_flow", "look_at_machine", "look_at_store"]
@@ -98,30 +98,20 @@ async def look_at_broker(settings: Settings, name: str) -> list[Finding]:
 
 
 async def look_at_topology(broker: Broker, name: str) -> Finding:
-    """Return whether everything that a flow needs is declared on its broker.
+    """Return whether every exchange that a flow needs is declared on its broker.
+
+    Queues are not looked for: whoever consumes one hears of it, and says so in its health.
 
     Args:
         broker: The broker, open.
         name: The namespace.
     """
-    addresses = Addresses(name)
-    shared, own = addresses.exchanges(), addresses.orchestrator(0)
-    topology = Topology(
-        shared.exchanges + own.exchanges, shared.queues + own.queues, shared.bindings
-    )
-    missing: Any = getattr(broker, "missing", None)
-    if missing is None:
-        names = [each.name for each in topology.exchanges]
-        gone = [each for each in names if not await broker.has_exchange(each)]
-        what = f"{len(names)} exchanges"
-    else:
-        gone = list(await missing(topology))
-        what = f"{len(topology.exchanges)} exchanges and {len(topology.queues)} queues"
+    names = [each.name for each in Addresses(name).exchanges().exchanges]
+    gone = [each for each in names if not await broker.has_exchange(each)]
     if not gone:
-        return Finding(Level.FINE, "topology", f"{what} are there")
-    count = len(topology.exchanges) + (0 if missing is None else len(topology.queues))
+        return Finding(Level.FINE, "topology", f"{len(names)} exchanges are there")
     detail = "nothing of it is declared yet"
-    if len(gone) < count:
+    if len(gone) < len(names):
         detail = f"not declared: {', '.join(gone)}"
     return Finding(Level.WARNING, "topology", detail, "starting an orchestrator declares it")
 

@@ -12,8 +12,7 @@ from flow.errors import ConfigurationError, StoreUnavailable, UnsupportedVersion
 from flow.ports import Namespace
 from store.postgres import PostgresStore, schema
 from store.postgres.address import Address
-from store.postgres.statements import MIGRATIONS
-from store.sql import Migration
+from store.postgres.statements import MIGRATIONS, Migration
 from tests.conformance.store import NAMESPACE
 from tests.store.postgres.conftest import Sql
 

@@ -1,40 +1,13 @@
-"""The SQL of the store: one statement a file, read once."""
+"""The SQL of the store."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.resources import files
-from types import MappingProxyType
 from typing import Final
 
+from store.sql import read_migrations, read_statements
 
-@dataclass(frozen=True, slots=True)
-class Migration:
-    """One step from a version of the schema to the next.
+__all__ = ["MIGRATIONS", "QUERIES"]
 
-    Args:
-        version: The version that it leads to.
-        script: Statements. They run in one transaction, along with those of the other steps.
-    """
-
-    version: int
-    script: str
-
-
-def _read_folder(folder: str) -> Mapping[str, str]:
-    entries = files("store.postgres").joinpath(folder).iterdir()
-    texts = {
-        entry.name.removesuffix(".sql"): entry.read_text(encoding="utf-8")
-        for entry in entries
-        if entry.name.endswith(".sql")
-    }
-    return MappingProxyType(texts)
-
-
-QUERIES: Final = _read_folder("queries")
+QUERIES: Final = read_statements("store.postgres", "queries")
 """Statements by the names of their files."""
 
-MIGRATIONS: Final = tuple(
-    Migration(int(name.partition("_")[0]), script)
-    for name, script in sorted(_read_folder("migrations").items())
-)
-"""All migrations, in their order."""
+MIGRATIONS: Final = read_migrations("store.postgres")
+"""All migrations, in their order: they run in one transaction, along with each other."""

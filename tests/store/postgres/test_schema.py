@@ -12,7 +12,8 @@ from flow.errors import ConfigurationError, StoreUnavailable, UnsupportedVersion
 from flow.ports import Namespace
 from store.postgres import PostgresStore, schema
 from store.postgres.address import Address
-from store.postgres.statements import MIGRATIONS, Migration
+from store.postgres.statements import MIGRATIONS
+from store.sql import Migration
 from tests.conformance.store import NAMESPACE
 from tests.store.postgres.conftest import Sql
 

@@ -9,8 +9,9 @@ import pytest
 from flow.errors import ConfigurationError, StoreUnavailable, UnsupportedVersion
 from flow.ports import Lease, Namespace, Pruned, StoredExecution, Tombstone
 from flow.status import Status
+from store.sql import Migration
 from store.sqlite import SqliteStore, schema
-from store.sqlite.statements import MIGRATIONS, QUERIES, Migration
+from store.sqlite.statements import MIGRATIONS, QUERIES
 
 WISH = Namespace("shop", 3)
 

@@ -1,5 +1,6 @@
 """Tests of `store.sql`."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         file = tmp_path / "statements_of_a_test" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     return "statements_of_a_test"
 
 

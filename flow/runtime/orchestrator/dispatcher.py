@@ -144,14 +144,22 @@ class Dispatcher:
                 self.unsettled += 1
             self._try(command)
 
-    def refused(self, command: Command, endpoint: str) -> None:
+    def refused(self, command: Command, endpoint: str) -> bool:
         """Park a command that a worker has refused, until somebody answers for the endpoint.
 
+        The refusal may overtake the confirm: then the command still counts as on its way.
+
         Args:
-            command: What to publish then. It is not on its way at the moment.
+            command: What to publish then.
             endpoint: What the worker does not have.
+
+        Returns:
+            Whether it was not parked already, because a copy of it was refused before.
         """
-        self._park(self._refused, command, endpoint)
+        is_new = not self._is_parked(command)
+        if is_new:
+            self._park(self._refused, command, endpoint)
+        return is_new
 
     def served(self, endpoint: str) -> None:
         """Send what was refused for an endpoint: somebody has answered for it.
@@ -227,7 +235,9 @@ class Dispatcher:
 
     def _confirmed(self, command: Command) -> None:
         live = command.live
-        self._forget_waiting(command)
+        if not self._is_parked(command):
+            # Else a worker has got it and refused it, before the broker has said so.
+            self._forget_waiting(command)
         node = live.tree.find(command.path)
         if not isinstance(command.task, RunStep) or node is None:
             self._settled(command)
@@ -261,6 +271,13 @@ class Dispatcher:
         parking.park(
             Parked(endpoint, command.key, live.partition, live.id, command.path, task, node)
         )
+
+    def _is_parked(self, command: Command) -> bool:
+        task = command.task
+        if command.path not in command.live.waiting or isinstance(task, SendAnswer):
+            return False
+        key = command.live.id, command.node, task
+        return self._refused.holds(*key) or self._parking.holds(*key)
 
     def _forget_waiting(self, command: Command) -> None:
         live = command.live

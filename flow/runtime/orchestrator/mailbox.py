@@ -140,10 +140,11 @@ class Mailbox:
         execution, attempt = parse_correlation(delivery.envelope.correlation_id)
         found = self._present(execution, attempt)
         command = None if found is None else attempt_again(*found)
-        if found is None or command is None or command.path in found[0].waiting:
+        if found is None or command is None:
             return
-        self.engine.counters["refused"] += 1
-        self.engine.dispatcher.refused(command, found[0].program.definition(found[1]).target)
+        endpoint = found[0].program.definition(found[1]).target
+        if self.engine.dispatcher.refused(command, endpoint):
+            self.engine.counters["refused"] += 1
 
     def _released(self, delivery: Delivery) -> None:
         """Send an attempt again at once, unless it must not: its worker ends before it does."""

@@ -42,6 +42,9 @@ class Parked:
     node: int
 
 
+_Key = tuple[str, int, RunStep | CancelStep]
+
+
 @dataclass(slots=True)
 class _Lot:
     """The commands for one endpoint."""
@@ -66,11 +69,22 @@ class Parking:
         self._chance = chance
         self._retry = retry
         self._lots: dict[str, _Lot] = {}
+        self._held: set[_Key] = set()
         self._count = 0
 
     def __len__(self) -> int:
         """Return how many commands wait."""
         return self._count
+
+    def holds(self, execution: str, node: int, task: RunStep | CancelStep) -> bool:
+        """Return whether a command waits here. One that is being tried does not.
+
+        Args:
+            execution: The execution's id.
+            node: The number at which the step's node was made.
+            task: What is to be sent.
+        """
+        return (execution, node, task) in self._held
 
     def park(self, command: Parked) -> None:
         """Keep a command.
@@ -80,6 +94,7 @@ class Parking:
         """
         lot = self._lots.setdefault(command.endpoint, _Lot())
         lot.commands.append(command)
+        self._held.add(_key(command))
         self._count += 1
         self._set_alarm(lot)
 
@@ -95,6 +110,7 @@ class Parking:
         _cancel(lot)
         commands, lot.commands = lot.commands, deque()
         self._count -= len(commands)
+        self._held.difference_update(map(_key, commands))
         for command in commands:
             self._retry(command)
 
@@ -115,15 +131,17 @@ class Parking:
             partitions: Which.
         """
         for lot in self._lots.values():
-            kept = [each for each in lot.commands if each.partition not in partitions]
-            self._count -= len(lot.commands) - len(kept)
-            lot.commands = deque(kept)
+            lost = [each for each in lot.commands if each.partition in partitions]
+            self._count -= len(lost)
+            self._held.difference_update(map(_key, lost))
+            lot.commands = deque(each for each in lot.commands if each.partition not in partitions)
 
     def clear(self) -> None:
         """Forget everything."""
         for lot in self._lots.values():
             _cancel(lot)
         self._lots.clear()
+        self._held.clear()
         self._count = 0
 
     def _set_alarm(self, lot: _Lot) -> None:
@@ -146,7 +164,13 @@ class Parking:
 
     def _retry_first(self, lot: _Lot) -> None:
         self._count -= 1
-        self._retry(lot.commands.popleft())
+        command = lot.commands.popleft()
+        self._held.discard(_key(command))
+        self._retry(command)
+
+
+def _key(command: Parked) -> _Key:
+    return command.execution, command.node, command.task
 
 
 def _cancel(lot: _Lot) -> None:

@@ -159,3 +159,82 @@ async def test_what_waited_when_its_partition_was_lost_is_sent_again() -> None:
         answer = Envelope("", b"7", correlation_id=refused[1].envelope.correlation_id)
         await broker.publish([Publication("", envelope.reply_to, answer)])
         assert await execution.result() == 7
+
+
+class OldWorker:
+    """A worker that lacks the endpoint, on a broker that may take its time to confirm requests."""
+
+    def __init__(self, app: Flow) -> None:
+        assert app.host is not None
+        self.addresses = app.host.addresses
+        self.broker: Any = app.host._ports.broker
+        self.requests: list[Delivery] = []
+        self.confirms = asyncio.Event()
+        self.confirms.set()
+
+    async def begin(self) -> None:
+        """Receive requests."""
+        await self.broker.declare(self.addresses.worker("old", ("work.s1",)))
+        queue = self.addresses.service_queue("work")
+        await self.broker.consume(queue, 10, self.requests.append)
+        real = self.broker.publish
+
+        async def publish(publications: Any) -> Any:
+            settlements = await real(publications)
+            if any(each.exchange == self.addresses.steps for each in publications):
+                await self.confirms.wait()
+            return settlements
+
+        self.broker.publish = publish
+
+    async def refuse(self) -> None:
+        """Refuse the last request."""
+        envelope = self.requests[-1].envelope
+        refusal = Envelope("step.refused", b"null", correlation_id=envelope.correlation_id)
+        await self.broker.publish([Publication("", envelope.reply_to, refusal)])
+        self.requests[-1].ack()
+
+
+async def test_a_refusal_may_overtake_the_confirm() -> None:
+    """What is refused again before the broker has confirmed it waits, and is sent again soon."""
+    app, workflow = single()
+    waits = {"e-1": {"steps/s1": "work.s1"}}
+    async with FlowHarness(app) as test:
+        worker = OldWorker(app)
+        await worker.begin()
+        execution = await workflow.execute(id="e-1")
+        for count in (1, 2, 3):
+            await test.settle()
+            assert len(worker.requests) == count
+            await worker.refuse()
+            worker.confirms.set()
+            await test.settle()
+            assert engine_of(app).dispatcher.waiting == waits
+            worker.confirms.clear()
+            await test.advance(2)
+        assert engine_of(app).counters["refused"] == 3
+        worker.confirms.set()
+        await test.settle()
+        assert engine_of(app).dispatcher.waiting == {}
+        envelope = worker.requests[-1].envelope
+        answer = Envelope("", b"7", correlation_id=envelope.correlation_id)
+        await worker.broker.publish([Publication("", envelope.reply_to, answer)])
+        assert await execution.result() == 7
+        assert test.clock.monotonic() < 60
+
+
+async def test_a_refusal_that_comes_twice_parks_once() -> None:
+    """Of several copies of a request, all of them refused, one is sent again."""
+    app, workflow = single()
+    async with FlowHarness(app) as test:
+        worker = OldWorker(app)
+        await worker.begin()
+        await workflow.execute(id="e-1")
+        await test.settle()
+        for _ in range(3):
+            await worker.refuse()
+            await test.settle()
+        engine = engine_of(app)
+        assert (engine.counters["refused"], len(engine.dispatcher._refused)) == (1, 1)
+        await test.advance(2)
+        assert len(worker.requests) == 2

@@ -38,6 +38,10 @@ class Lot:
             self.clock.move_to(due)
         self.clock.move_to(until)
 
+    def holds(self, name: str) -> bool:
+        """Return whether a command waits."""
+        return self.parking.holds(name, 2, RunStep(attempt=1, epoch=1))
+
 
 def test_one_is_tried_for_all() -> None:
     """However many wait for an endpoint, it is tried at a rate that does not grow with them."""
@@ -116,3 +120,23 @@ def test_a_lot_remembers_how_often_it_was_tried() -> None:
     lot.park("a", "a/0")
     lot.run(300)
     assert 30 <= len(lot.tried) <= 70
+
+
+def test_what_waits_is_known() -> None:
+    """A command is held from when it is parked until it is tried, forgotten or cleared."""
+    lot = Lot()
+    lot.is_served = True
+    for number in range(4):
+        lot.park("a", f"a/{number}", partition=number % 2)
+    assert [lot.holds(f"a/{number}") for number in range(5)] == [True] * 4 + [False]
+    assert not lot.parking.holds("a/0", 2, RunStep(attempt=2, epoch=1))
+    lot.parking.forget({1})
+    assert [lot.holds(f"a/{number}") for number in range(4)] == [True, False, True, False]
+    lot.unwanted = {"a/0"}
+    lot.parking.skip("a")
+    assert [lot.holds(f"a/{number}") for number in range(4)] == [False, False, True, False]
+    lot.parking.leave("a")
+    assert not lot.holds("a/2")
+    lot.park("a", "a/0")
+    lot.parking.clear()
+    assert not lot.holds("a/0")

@@ -12,6 +12,8 @@ gives back what it took last, but only
 
 So a member that does not take its share costs nothing but a few attempts: what stays free for
 `PATIENCE` renewals is taken by whoever comes first, and is given back only if it is wanted.
+Whoever looks because others want partitions does not say in turn that it wants some itself: two
+who wait for the leases of one that died would keep each other awake until these run out.
 
 Safety rests on the epochs of the leases alone. The times here only keep a process that was paused
 or cut off from work that would come to nothing: `SPARE_S` before a lease can run out, counted from
@@ -113,6 +115,7 @@ class Lifeline:
         self._calm = 0
         self._next_probe = 0
         self._has_left = False
+        self._is_asked = False
         self._alarm: Timer | None = None
         self._look = asyncio.Event()
         # Two who change the leases at the same time would take each other's for lost.
@@ -194,17 +197,21 @@ class Lifeline:
         """
         if is_wanted:
             self._settled = ()
+            self._is_asked = True
         self._look.set()
 
     async def _cycle(self) -> None:
         if self._has_left:
             return
+        is_asked, self._is_asked = self._is_asked, False
         if not self._store.exclusive:
             await self._renew()
         share = fair_share(self.owner, self.members, self._partitions)
         held = [each for each in self._leases.present if each not in self._leases.leaving]
         if len(held) < share:
-            await self._fill(share - len(held))
+            is_short = await self._fill(share - len(held))
+            if is_short and not is_asked and not self._store.exclusive:
+                self._host.wanting()
         elif self._settled != self.members:
             self._settled = self.members
             self._calm = 0
@@ -237,13 +244,12 @@ class Lifeline:
             _log.warning("the leases of partitions %s are lost", lost)
             self._lose(lost)
 
-    async def _fill(self, missing: int) -> None:
+    async def _fill(self, missing: int) -> bool:
+        """Take what is free, at most so many; return whether it was less."""
         self._settled = self.members
         self._calm = 0
         order = search_order(self.owner, self.members, self._partitions)
-        taken = await self._take_free(order, missing)
-        if taken < missing and not self._store.exclusive:
-            self._host.wanting()
+        return await self._take_free(order, missing) < missing
 
     async def _probe(self) -> None:
         """Look for partitions that stay free because a member does not take them."""

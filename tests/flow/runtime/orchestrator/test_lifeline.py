@@ -177,6 +177,22 @@ async def test_a_dead_owner_is_replaced() -> None:
         assert two.held == {0, 1, 2, 3}
 
 
+async def test_two_who_wait_for_the_same_leases_do_not_keep_each_other_awake() -> None:
+    """Who wants partitions and is asked for some does not ask in turn, or that would never end."""
+    clock, database = VirtualClock(), MemoryDatabase()
+    gone, one, two = (Process(clock, database, name) for name in ("gone", "one", "two"))
+    await gone.open()
+    one.others, two.others = [two], [one]
+    async with TaskGroup() as tasks:
+        for each in (one, two):
+            await each.open()
+            tasks.start(each.lifeline.run(), "lifeline")
+        await pass_time(clock, 12)
+        assert one.store.renewals + two.store.renewals <= 12
+        await pass_time(clock, 10)
+        assert sorted(map(len, (one.held, two.held))) == [2, 2]
+
+
 async def test_a_failed_renewal_is_tried_again() -> None:
     """One renewal that fails loses nothing, for the next one comes in time."""
     clock, database = VirtualClock(), MemoryDatabase()

@@ -95,6 +95,14 @@ class Committer:
             self._flush_set = True
             self._clock.call_at(self._clock.monotonic() + FLUSH_AFTER_S, self._flush)
 
+    def witness(self, stamp: str) -> None:
+        """Make all records to come later than one that somebody else may have written.
+
+        Args:
+            stamp: The stamp of that record.
+        """
+        self._stamps.witness(stamp)
+
     async def drained(self) -> None:
         """Wait until everything that was gathered is written."""
         await self._idle.wait()

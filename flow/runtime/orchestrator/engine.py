@@ -37,7 +37,7 @@ from flow.runtime.publisher import Publisher
 from flow.runtime.trouble import Trouble
 from flow.status import ENDED
 
-__all__ = ["Engine", "EngineSettings", "Ports"]
+__all__ = ["Engine", "EngineSettings", "Ports", "note_arrival"]
 
 _log = logging.getLogger("flow.engine")
 
@@ -357,6 +357,20 @@ class Engine:
         present = self.timers.time(name)
         if wake_ms is not None and (present is None or wake_ms < present):
             self.timers.set(name, wake_ms)
+
+
+def note_arrival(engine: Engine, live: LiveExecution) -> None:
+    """Take note that an execution was brought into memory.
+
+    Args:
+        engine: The orchestrator's state.
+        live: The execution, as the store has it.
+    """
+    engine.committer.witness(live.stamp)
+    engine.wake(live)
+    if live.status in ENDED:
+        # It may have ended by a commit of which nobody knew that it was done.
+        engine.waiters.changed(live.id, ended=True)
 
 
 def _note_failure(settled: asyncio.Future[Settlement]) -> None:

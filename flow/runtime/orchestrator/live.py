@@ -75,6 +75,7 @@ class LiveExecution:
 
     Attributes:
         seq: The number of its last sealed record.
+        stamp: The stamp of the last record that it was loaded from; empty if it is new.
         summary: Its row as last sealed, or None while it is new.
         size: A rough number of bytes that it takes in memory.
         pins: How many batches and publications still need it in memory.
@@ -94,6 +95,7 @@ class LiveExecution:
         "progress",
         "seq",
         "size",
+        "stamp",
         "summary",
         "tree",
         "waiting",
@@ -106,6 +108,7 @@ class LiveExecution:
         self.tree = tree
         self.program = program
         self.seq = 0
+        self.stamp = ""
         self.summary: ExecutionSummary | None = None
         self.size = 2_000
         self.pins = 0

@@ -15,6 +15,7 @@ loaded again: what was not acknowledged comes again by itself.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -28,7 +29,7 @@ from flow.runtime.asking import Asker
 from flow.runtime.orchestrator.admission import execution_of
 from flow.runtime.orchestrator.answering import Answering
 from flow.runtime.orchestrator.decisions import Decisions
-from flow.runtime.orchestrator.engine import Engine
+from flow.runtime.orchestrator.engine import Engine, note_arrival
 from flow.runtime.orchestrator.gate import Gate
 from flow.runtime.orchestrator.inbox import (
     Happened,
@@ -91,6 +92,7 @@ class Orchestrator:
         )
         self._triggers = Triggers(engine, self._answering)
         self._readers = TaskGroup()
+        self._reading: Counter[tuple[str, str]] = Counter()
         self._gate = Gate(engine.dispatcher, engine.inbox, engine.settings.unsettled)
         self._subscriptions = Subscriptions(
             consume,
@@ -206,7 +208,7 @@ class Orchestrator:
             and engine.holdings.is_open(engine.partition_of(name))
         ]
         for live in await engine.residents.ensure(wanted):
-            engine.wake(live)
+            note_arrival(engine, live)
 
     async def _look(self, names: Sequence[str]) -> None:
         for name in names:
@@ -300,7 +302,7 @@ class Orchestrator:
             self._forward(delivery, home)
             return
         if request.verb in self._requests.reading:
-            self._readers.start(self._read(delivery, request), f"request {request.verb}")
+            self._begin_to_read(delivery, request)
             return
         is_known = self.engine.residents.get(request.execution) is not None
         if request.verb == "start" and not is_known and _may_be_news(self.engine, item, request):
@@ -329,11 +331,28 @@ class Orchestrator:
         mailbox = self.engine.addresses.mailbox
         self._answering.pass_on(delivery, Publication(mailbox, str(partition), delivery.envelope))
 
+    def _begin_to_read(self, delivery: Delivery, request: Request) -> None:
+        """Answer in a task of its own. Who asks the same again meanwhile is answered by that one.
+
+        What takes long may need messages of its own through the same queue. They could not come
+        if all that may be taken from it at once were the same question, asked again and again.
+        """
+        key = (request.reply_to, request.correlation)
+        if request.reply_to and key in self._reading and not delivery.redelivered:
+            delivery.ack()
+            return
+        self._reading[key] += 1
+        self._readers.start(self._read(delivery, request), f"request {request.verb}")
+
     async def _read(self, delivery: Delivery, request: Request) -> None:
         try:
             answer = Answer(await self._requests.reading[request.verb](request))
         except Exception as error:  # noqa: BLE001 - whoever asked has to hear of it
             answer = Answer(error=_told(error, request))
+        key = (request.reply_to, request.correlation)
+        self._reading[key] -= 1
+        if not self._reading[key]:
+            del self._reading[key]
         self._requests.answer(request, answer)
         delivery.ack()
 

@@ -11,7 +11,7 @@ from typing import Final
 from flow.errors import DataError
 from flow.ports import OutboxRow
 from flow.runtime.orchestrator.commands import command_of
-from flow.runtime.orchestrator.engine import Engine
+from flow.runtime.orchestrator.engine import Engine, note_arrival
 from flow.runtime.orchestrator.inbox import Recover, Woken
 from flow.runtime.orchestrator.lifeline import Lifeline
 from flow.runtime.orchestrator.live import LiveExecution
@@ -106,7 +106,7 @@ class Recovery:
             # Nobody comes in while somebody is forgotten, whoever that is.
             generation = residents.generation
             for live in await residents.ensure(names):
-                self._engine.wake(live)
+                note_arrival(self._engine, live)
         return self._engine.holdings.holds(partition)
 
     async def look(self, partition: int) -> None:

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from flow import codec
+from flow.clock import HybridClock
 from flow.errors import CorruptRecord, FlowError, UnavailableError
 from flow.kernel.decide import MACHINES
 from flow.kernel.execution import INPUT
@@ -37,6 +38,8 @@ async def restore(stored: StoredExecution, definitions: Definitions) -> LiveExec
     program = StepsProgram.attach(plan, codec.assemble, tree)
     live = LiveExecution(stored.summary.id, stored.summary.partition, tree, program)
     live.seq = stored.seq
+    live.stamp = records[-1].stamp
+    HybridClock.parse(live.stamp)
     live.summary = stored.summary
     live.size += sum(len(record) for record in stored.records)
     return live

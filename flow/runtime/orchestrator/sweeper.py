@@ -18,7 +18,7 @@ from typing import Final
 
 from flow.errors import StoreUnavailable
 from flow.runtime.orchestrator.commands import attempt_again
-from flow.runtime.orchestrator.engine import Engine
+from flow.runtime.orchestrator.engine import Engine, note_arrival
 from flow.runtime.orchestrator.inbox import Sweep
 from flow.runtime.orchestrator.lifeline import Lifeline
 
@@ -119,7 +119,7 @@ class Sweeper:
             return
         generation = engine.residents.generation
         for live in await engine.residents.ensure(names):
-            engine.wake(live)
+            note_arrival(engine, live)
         if not self._is_valid(walk):
             self.check()
         elif generation != engine.residents.generation:
@@ -129,6 +129,7 @@ class Sweeper:
             engine.residents.evict()
 
     def _send(self, walk: _Walk, names: list[str]) -> None:
+        """Send a page again, as soon as everything that was decided about it is durable."""
         engine = self._engine
         lives = [live for name in names if (live := engine.residents.get(name)) is not None]
         again = [attempt_again(live, node) for live in lives for node in live.tree.walk()]
@@ -139,9 +140,19 @@ class Sweeper:
         told = self._told(walk, names[-1])
         for command in commands:
             command.told = told
-        engine.counters["swept"] += len(commands)
-        engine.dispatcher.send(commands)
-        told()
+            # It has to stay in memory until then.
+            command.live.pins += 1
+
+        def send() -> None:
+            for command in commands:
+                command.live.pins -= 1
+            engine.counters["swept"] += len(commands)
+            engine.dispatcher.send(commands)
+            told()
+
+        # An attempt among them may be one that is just being committed, or will be.
+        engine.committer.batch.after(send, walk.partition)
+        engine.committer.notify()
 
     def _told(self, walk: _Walk, last: str) -> Callable[[], None]:
         def told() -> None:

@@ -11,7 +11,9 @@ import pytest
 
 from flow import ExecutionEvent, Workflow
 from flow.clock import SystemClock
+from flow.codec import decode_record
 from flow.errors import CorruptRecord, InvalidInput
+from flow.kernel.decide import MACHINES
 from flow.ports import Commit, CommitResult
 from flow.runtime.addresses import partition_of
 from flow.runtime.orchestrator.committer import Committer
@@ -236,3 +238,27 @@ async def test_poison_among_many_alarms_is_found() -> None:
         assert set(engine.residents.parked) == bad
         others = [each for each in executions if each.id not in bad]
         assert [await each.result() for each in others] == [1] * 4
+
+
+async def test_stamps_grow_over_a_takeover() -> None:
+    """A new owner stamps later than the one before, although the store's clock went back."""
+    async with Cluster(partitions=1) as cluster:
+        (one,) = await cluster.start("a")
+        await cluster.work()
+        cluster.gate.clear()
+        (execution,) = await cluster.execute(1)
+        await cluster.settle()
+        now_ms = cluster.clock.now_ms
+        one.store.store._now_ms = lambda: now_ms() - 3_600_000
+        (two,) = await cluster.start("b")
+        two.store.store._now_ms = one.store.store._now_ms
+        await cluster.stop("a")
+        await cluster.advance(30)
+        cluster.gate.set()
+        assert await cluster.results([execution]) == [0]
+        row = cluster.database.row(execution.id)
+        assert row is not None
+        stamps = [decode_record(each.record, MACHINES).stamp for each in row.records]
+        assert len(stamps) > 2
+        assert stamps == sorted(set(stamps))
+        assert two.committed() > 0

@@ -6,11 +6,13 @@ import pytest
 
 from flow import Flow, Status
 from flow.codec import Cause
+from flow.errors import StoreUnavailable
 from flow.kernel.events import Attempt, StepSucceeded
-from flow.ports import Publication
+from flow.ports import Commit, CommitResult, Publication
 from flow.runtime.orchestrator.engine import Engine
 from flow.runtime.protocol import Outcome, StepReply, StepRequest, correlation_of
 from flow.testing import NEVER, FlowHarness
+from tests.flow.runtime.clusters import Cluster
 from tests.flow.runtime.worlds import RETRY, chain, single, stub_chain
 
 
@@ -173,3 +175,25 @@ async def test_a_decision_that_breaks_leaves_no_trace(monkeypatch: pytest.Monkey
 
 def _break(_turn: object) -> None:
     raise ZeroDivisionError
+
+
+async def test_nobody_waits_on_after_an_end_of_unknown_outcome() -> None:
+    """Who waits is let go although the commit that ended the execution was not known to be done."""
+    async with Cluster(partitions=1) as cluster:
+        (one,) = await cluster.start("a")
+        await cluster.work()
+        cluster.gate.clear()
+        (execution,) = await cluster.execute(1)
+        cluster.clock.call_at(cluster.clock.monotonic() + 1, cluster.gate.set)
+        real = one.store.store.commit
+
+        async def doubtful(commit: Commit) -> CommitResult:
+            result = await real(commit)
+            if any(write.summary.status is Status.SUCCESS for write in commit.writes):
+                raise StoreUnavailable(one.store.url, "it was done, and nobody knows")
+            return result
+
+        one.store.store.commit = doubtful  # type: ignore[method-assign]
+        assert await cluster.results([execution]) == [0]
+        await cluster.advance(1)
+        assert len(one.engine.waiters) == 0

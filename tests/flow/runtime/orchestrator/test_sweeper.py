@@ -181,6 +181,23 @@ async def test_a_broker_that_is_only_away_is_not_swept() -> None:
         assert len(cluster.calls) == 20
 
 
+async def test_what_is_not_durable_is_not_swept() -> None:
+    """A sweep sends no attempt before its commit: the steps before it may not be recorded yet."""
+    async with Cluster(partitions=1) as cluster:
+        (one,) = await cluster.start("a")
+        await cluster.work()
+        executions = await waiting(cluster, 5)
+        committing = one.store.hold("commit")
+        cluster.gate.set()
+        await cluster.settle()
+        cluster.hub.wipe()
+        await cluster.advance(2)
+        assert not [each for each in one.broker.published if each.routing_key == "work.last"]
+        committing.set()
+        assert await cluster.results(executions) == list(range(5))
+        assert one.engine.counters["swept"] > 0
+
+
 async def test_a_store_that_is_away_holds_a_sweep_up() -> None:
     """A sweep whose store is away for a moment goes on where it was."""
     async with Cluster(partitions=1) as cluster:

@@ -34,12 +34,15 @@ from flow.runtime.worker.once import Once
 from flow.runtime.worker.outcomes import not_usable, reply_of, too_late
 from flow.runtime.worker.scope import Scope
 
-__all__ = ["Attempt", "Ending", "Hand"]
+__all__ = ["COPIES_MAX", "Attempt", "Ending", "Hand"]
 
 BEAT_EVERY_S: Final = 1.0
 """Seconds between the heartbeats of an attempt that are passed on."""
 INBOX_PAUSE_S: Final = 5.0
 """Seconds, roughly, after which a request is given back whose inbox could not be reached."""
+
+COPIES_MAX: Final = 100
+"""So many deliveries of one request are kept; the oldest came over connections that are gone."""
 
 _log = logging.getLogger("flow.step")
 
@@ -71,13 +74,10 @@ class Hand:
         Args:
             delivery: The other one.
         """
-        same = delivery.envelope.message_id
-        if delivery.redelivered and same:
-            # The connection that it came over before is gone, so that one cannot be settled.
-            self._deliveries = [
-                each for each in self._deliveries if each.envelope.message_id != same
-            ]
+        # To settle one that came over a connection that is gone does nothing; but nobody can tell
+        # it from a second copy of the same message, which has to be settled too.
         self._deliveries.append(delivery)
+        del self._deliveries[:-COPIES_MAX]
 
     def ack(self) -> None:
         """Tell the broker that the request is done with."""

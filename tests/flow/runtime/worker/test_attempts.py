@@ -13,7 +13,7 @@ from flow.context import StepContext
 from flow.ports import Envelope
 from flow.runtime.protocol import Outcome, StepReply, StepRequest
 from flow.runtime.tasks import TaskGroup
-from flow.runtime.worker.attempts import Attempt, Ending, Hand, StepLogger
+from flow.runtime.worker.attempts import COPIES_MAX, Attempt, Ending, Hand, StepLogger
 from tests.flow.runtime.clocks import ManualClock, make_ports, settle
 from tests.flow.runtime.worker_bench import Noted, request, step_with_context
 
@@ -132,17 +132,25 @@ async def test_a_hand_is_settled_once() -> None:
     assert (first.settled, second.settled) == (["ack"], ["ack"])
 
 
-async def test_a_delivery_of_a_lost_connection_is_replaced() -> None:
-    """The same message over a new connection takes the place of the old one; a copy does not."""
-    old, copy, new = Noted(), Noted(), Noted(redelivered=True)
-    hand = Hand(old)
-    hand.join(copy)
-    hand.requeue()
-    assert (old.settled, copy.settled) == (["requeue"], ["requeue"])
-    hand = Hand(lost := Noted())
-    hand.join(new)
+async def test_copies_that_come_again_are_all_settled() -> None:
+    """Two copies of a message that both come over a new connection are settled, and so is all."""
+    first, again, other = Noted(), Noted(redelivered=True), Noted(redelivered=True)
+    hand = Hand(first)
+    hand.join(again)
+    hand.join(other)
+    hand.ack()
+    assert [each.settled for each in (first, again, other)] == [["ack"]] * 3
+
+
+async def test_only_the_last_copies_are_kept() -> None:
+    """A request that comes again and again, over connections that are lost, takes little memory."""
+    hand = Hand(first := Noted())
+    others = [Noted(redelivered=True) for _ in range(COPIES_MAX)]
+    for other in others:
+        hand.join(other)
     hand.reject()
-    assert (lost.settled, new.settled) == ([], ["reject"])
+    assert first.settled == []
+    assert all(other.settled == ["reject"] for other in others)
 
 
 def test_log_lines_are_prefixed(caplog: pytest.LogCaptureFixture) -> None:

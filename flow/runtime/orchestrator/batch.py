@@ -66,6 +66,8 @@ class Batch:
         settled: Outbox rows that have done their work.
         deletes: Executions that are deleted, with their partitions.
         wakes: Executions that are written for no other reason, with their partitions and times.
+        has_passed_over: Whether a message was passed over: it told nothing new. That is so only if
+            its partition is ours still, which a commit shows, even one that writes nothing.
     """
 
     def __init__(self) -> None:
@@ -75,6 +77,7 @@ class Batch:
         self.settled: list[tuple[int, int]] = []
         self.deletes: dict[str, int] = {}
         self.wakes: dict[str, tuple[int, int | None]] = {}
+        self.has_passed_over = False
         self._after: list[tuple[int | None, Callable[[], None]]] = []
 
     def __bool__(self) -> bool:
@@ -90,8 +93,10 @@ class Batch:
 
     @property
     def writes(self) -> bool:
-        """Whether anything has to be written."""
-        return bool(self.touches or self.settled or self.deletes or self.wakes)
+        """Whether a commit is needed."""
+        return bool(
+            self.touches or self.settled or self.deletes or self.wakes or self.has_passed_over
+        )
 
     def touch(self, live: LiveExecution) -> Touch:
         """Return what the batch does to an execution; it stays in memory until it is done."""

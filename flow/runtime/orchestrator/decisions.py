@@ -4,7 +4,7 @@ import logging
 from typing import Final
 
 from flow.codec import Cause
-from flow.kernel.decide import Verdict
+from flow.kernel.decide import Accepted, Verdict
 from flow.kernel.events import (
     Attempt,
     Event,
@@ -64,9 +64,13 @@ class Decisions:
         live = engine.residents.get(execution)
         if live is None:
             engine.counters["unknown execution"] += 1
+            engine.committer.batch.has_passed_over |= bool(message)
             return None
         cause = Cause(type(event).__name__, message, "", _about(live, event))
         verdict = engine.apply(live, event, cause)
+        if message and not isinstance(verdict, Accepted):
+            # A new owner may know what it is about, and has to get it.
+            engine.committer.batch.has_passed_over = True
         path = _path(live, event)
         live.progress.pop(path, None)
         return verdict

@@ -55,6 +55,14 @@ def test_an_empty_batch_is_nothing() -> None:
     assert batch.writes
 
 
+def test_what_is_passed_over_needs_a_commit() -> None:
+    """A message that told nothing new may be let go only by the owner, which a commit shows."""
+    batch = Batch()
+    batch.deliver(Letter(), 0)
+    batch.has_passed_over = True
+    assert batch.writes
+
+
 def test_letters_are_settled_with_the_batch() -> None:
     """After the commit deliveries are acknowledged and actions run, in order; else all go back."""
     batch, letter, done = Batch(), Letter(), list[int]()

@@ -6,7 +6,9 @@ import asyncio
 from typing import Any
 
 from flow import Execution, Status
+from flow.kernel.events import Attempt
 from flow.ports import Envelope, Publication
+from flow.runtime.addresses import partition_of
 from flow.runtime.orchestrator.commands import attempt_of
 from flow.runtime.orchestrator.engine import EngineSettings
 from flow.runtime.protocol import correlation_of
@@ -152,3 +154,22 @@ async def test_a_message_in_a_wrong_queue_is_forwarded() -> None:
         cluster.gate.set()
         assert await cluster.results([execution]) == [0]
         assert [name for name, _ in cluster.calls] == ["first", "last"]
+
+
+async def test_a_reply_that_tells_a_former_owner_nothing_is_not_swallowed() -> None:
+    """Who has lost a partition without noticing gives back a reply that it knows nothing of."""
+    async with Cluster() as cluster:
+        (former,) = await cluster.start("a")
+        await cluster.work()
+        assert cluster.app.host is not None
+        lost = partition_of("unheard-of", cluster.partitions)
+        mailbox = cluster.app.host.addresses.mailbox_queue(lost)
+        # Somebody else has taken it, and has made an attempt that only they know of.
+        cluster.database.partition(lost).ownership.owner = "b"
+        cluster.database.partition(lost).ownership.epoch += 1
+        reply = Envelope("step.reply", b"5", "m-1", correlation_of("unheard-of", Attempt(1, 4, 1)))
+        await cluster.app.host.publisher.publish(Publication("", mailbox, reply))
+        await cluster.settle()
+        assert lost not in former.open
+        queues = {each.name: each for each in cluster.hub.stats().queues}
+        assert queues[mailbox].ready == 1

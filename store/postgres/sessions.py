@@ -276,5 +276,5 @@ async def say_goodbye(connection: Connection) -> None:
     """
     try:
         await connection.close(timeout=1.0)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except (OSError, TimeoutError, *faults.DRIVERS):
         connection.terminate()

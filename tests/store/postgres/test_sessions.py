@@ -2,13 +2,21 @@
 
 import asyncio
 import traceback
+from unittest.mock import AsyncMock
 
 import asyncpg
 import pytest
 
 from flow.errors import ConfigurationError, InvalidInput, StoreUnavailable
 from store.postgres.address import Address
-from store.postgres.sessions import Connection, Connector, Pool, Session, transaction
+from store.postgres.sessions import (
+    Connection,
+    Connector,
+    Pool,
+    Session,
+    say_goodbye,
+    transaction,
+)
 
 NOBODY = Address.of("postgresql://me@127.0.0.1:1/shop")
 
@@ -239,3 +247,20 @@ async def test_traceback_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> Non
             await Session(Connector(address)).run(pid)
         assert "hunter2" not in "".join(traceback.format_exception(caught.value))
         assert (caught.value.__cause__ is None) is (text == "")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionResetError(),
+        TimeoutError(),
+        asyncpg.InterfaceError("it is closed"),
+        asyncpg.InternalClientError("cannot switch to state 12; another operation is in progress"),
+    ],
+)
+async def test_a_goodbye_never_fails(error: Exception) -> None:
+    """Whatever the driver says of a connection whose server was killed, it is dropped."""
+    connection = AsyncMock(spec=asyncpg.Connection)
+    connection.close.side_effect = error
+    await say_goodbye(connection)
+    connection.terminate.assert_called_once_with()

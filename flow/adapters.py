@@ -20,10 +20,12 @@ from flow.ports import Broker, Chance, Clock, Inbox, Store, Threads
 
 __all__ = [
     "Adapters",
+    "Servers",
     "adapters_for",
     "holder_of",
     "inbox_for",
     "joining",
+    "memory_servers",
     "reading_store",
     "runtime_folder",
 ]
@@ -50,6 +52,45 @@ class Adapters:
     chance: Chance
     threads: Threads
     server: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Servers:
+    """A broker and a store that any number of processes share, for simulations.
+
+    Args:
+        connect: Returns a new connection to the broker, not yet open.
+        store: Returns a new store on the shared data, not yet open.
+        wipe: Has the broker lose everything, as one does whose disk is gone.
+        purge: Has the broker lose the messages that wait in a queue, given its name.
+        hub: What the connections lead to, for looking at.
+        database: What the stores work on, for looking at.
+    """
+
+    connect: Callable[[], Broker]
+    store: Callable[[], Store]
+    wipe: Callable[[], None]
+    purge: Callable[[str], None]
+    hub: Any = None
+    database: Any = None
+
+
+def memory_servers(now_ms: Callable[[], int]) -> Servers:
+    """Return a broker and a store in memory, which nothing else can reach.
+
+    Args:
+        now_ms: The clock that leases run out by, in milliseconds since 1970.
+    """
+    brokers, stores = import_module("brokers.memory"), import_module("store.memory")
+    hub, database = brokers.Hub(), stores.MemoryDatabase()
+    return Servers(
+        connect=lambda: brokers.MemoryBroker(hub),
+        store=lambda: stores.MemoryStore(now_ms, database),
+        wipe=hub.wipe,
+        purge=hub.purge,
+        hub=hub,
+        database=database,
+    )
 
 
 def adapters_for(

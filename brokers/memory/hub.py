@@ -157,6 +157,15 @@ class Hub:
         for session in sessions:
             session.listener.lost()
 
+    def purge(self, queue: str) -> None:
+        """Lose the messages that wait in a queue, if there is such a queue.
+
+        Args:
+            queue: Its name.
+        """
+        if queue in self._queues:
+            self._queues[queue].purge()
+
     def cut(self) -> None:
         """End every session, as an administrator of a broker does, and lose nothing else."""
         for session in self._end_sessions():

@@ -248,6 +248,13 @@ class MemoryQueue:
         self.forget(entry)
         self._bury(self, entry, reason)
 
+    def purge(self) -> None:
+        """Lose the messages that wait; those that were handed out can still be settled."""
+        for entry in (*self._ready, *(entry for _, entry in self._returned)):
+            self.forget(entry)
+        self._ready.clear()
+        self._returned.clear()
+
     def clear(self) -> None:
         """Lose every message."""
         self._ready.clear()

@@ -42,6 +42,10 @@
     │   ├── CorruptRecord
     │   └── UnsupportedVersion
     ├── ConfigurationError         a URL, a file or a set-up is wrong
+    ├── SimulationError            a simulation cannot go on
+    │   ├── SimulationFailed
+    │   ├── SimulationRefused
+    │   └── SimulationStuck
     └── StateMachineError          misuse of the state machine tree
         ├── DuplicateRegistration
         ├── NotRegistered
@@ -84,6 +88,10 @@ from flow.errors.faults import (
     DeadlineExceeded,
     MappingFailed,
     Overloaded,
+    SimulationError,
+    SimulationFailed,
+    SimulationRefused,
+    SimulationStuck,
     StoreLocked,
     StoreUnavailable,
     UnavailableError,
@@ -160,6 +168,10 @@ __all__ = [
     "ReadOnlyAccess",
     "RequestError",
     "SelfRequirement",
+    "SimulationError",
+    "SimulationFailed",
+    "SimulationRefused",
+    "SimulationStuck",
     "StaleReference",
     "StateMachineError",
     "StepConflict",

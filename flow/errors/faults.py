@@ -127,3 +127,43 @@ class ConfigurationError(FlowError):
     def __str__(self) -> str:
         """Name the setting and what would be right."""
         return f"{self.what}: {self.reason}"
+
+
+class SimulationError(FlowError):
+    """A simulation cannot go on."""
+
+
+@dataclass(eq=False)
+class SimulationFailed(SimulationError):
+    """A task or a callback has failed, and nobody took note of it."""
+
+    what: str
+
+    def __str__(self) -> str:
+        """Name what has failed."""
+        return f"in the simulation something failed unnoticed: {self.what}"
+
+
+@dataclass(eq=False)
+class SimulationRefused(SimulationError):
+    """Something was tried in or with a simulation that could not be repeated."""
+
+    what: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name what was tried and why it is refused."""
+        return f"a simulation refuses {self.what}: {self.reason}"
+
+
+@dataclass(eq=False)
+class SimulationStuck(SimulationError):
+    """A simulation waits for what never happens, or does not end."""
+
+    what: str
+    waiting: list[str]
+
+    def __str__(self) -> str:
+        """Tell why, and name the tasks that wait."""
+        waiting = "".join(f"\n  {each}" for each in self.waiting) or " nobody"
+        return f"the simulation is stuck: {self.what}; waiting:{waiting}"

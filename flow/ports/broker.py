@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal, Protocol, runtime_checkable
 
+from flow.errors import BrokerUnavailable
 from flow.ports.health import Finding
 
 
@@ -190,6 +191,21 @@ class BrokerHealth:
     trouble: str = ""
 
 
+class PartlyPublished(BrokerUnavailable):
+    """Of some publications of a call the outcome is unknown, and of others it is known.
+
+    Args:
+        url: Where the broker is, without secrets.
+        reason: Why some outcomes are unknown.
+        settlements: For each publication, in their order, its settlement; None if it is unknown.
+    """
+
+    def __init__(self, url: str, reason: str, settlements: Sequence[Settlement | None]) -> None:
+        """Keep what is known."""
+        super().__init__(url, reason)
+        self.settlements = tuple(settlements)
+
+
 @runtime_checkable
 class Broker(Protocol):
     """One connection to a message broker: at-least-once delivery with confirms.
@@ -254,7 +270,9 @@ class Broker(Protocol):
             One settlement for each publication, in their order.
 
         Raises:
-            BrokerUnavailable: The outcome of some or all is unknown, or the broker is blocked.
+            BrokerUnavailable: The outcome of some or all is unknown, or the broker is blocked. An
+                adapter that knows some outcomes raises `PartlyPublished`, so that these need not
+                be published twice.
             ConfigurationError: One of them may not be published. Others may have been: publish
                 each by itself to find out which it is.
             InvalidInput: One of them is not within the limits (`flow.ports.limits`). None was

@@ -99,13 +99,19 @@ class ConnectionThread:
             What to wait for. All of it happens even if nobody does.
         """
         self._is_open = False
+        if self._thread.ident is None:
+            # It could not be started, and would never answer.
+            nothing = asyncio.get_running_loop().create_future()
+            nothing.set_result(None)
+            return nothing
         stopped = self._post(partial(self._close, after.join if after else None))
         self._jobs.put(None)
         return stopped
 
     def join(self) -> None:
         """Block until the thread has ended. For other threads, not for the event loop."""
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def _open(self) -> None:
         self._connection = self._connect()

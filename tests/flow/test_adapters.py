@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from flow import Flow, adapters, app
-from flow.adapters import adapters_for
+from flow.adapters import adapters_for, memory_servers
 from flow.config import Settings
 from flow.errors import ConfigurationError
+from flow.ports import Envelope, Namespace, Publication, Queue, Topology
 
 
 def settings(broker: str, store: str | None = None) -> Settings:
@@ -97,3 +98,34 @@ async def test_a_worker_needs_no_driver_of_the_store(monkeypatch: pytest.MonkeyP
         async with flow:
             pass
     assert [each.store for each in made] == [None]
+
+
+async def test_memory_servers_are_shared_by_all_that_they_make() -> None:
+    """All stores of one set of servers work on its data by its clock, and nobody else does."""
+    now = [1_000]
+    servers, others = memory_servers(lambda: now[0]), memory_servers(lambda: now[0])
+    one, two, stranger = servers.store(), servers.store(), others.store()
+    for store in (one, two, stranger):
+        assert (await store.open(Namespace("shop", 1))).partitions == 1
+        assert not store.exclusive
+    assert await one.acquire(0, "one", 500) is not None
+    assert await two.acquire(0, "two", 500) is None
+    assert await stranger.acquire(0, "two", 500) is not None
+    now[0] += 500
+    assert await two.acquire(0, "two", 500) is not None
+
+
+async def test_memory_servers_lose_messages_when_asked() -> None:
+    """All connections lead to one broker, of which one queue or everything can be lost."""
+    servers = memory_servers(lambda: 0)
+    one, two = servers.connect(), servers.connect()
+    for broker in (one, two):
+        await broker.open()
+    await one.declare(Topology(queues=(Queue("a"), Queue("b"))), keep=False)
+    await two.publish([Publication("", name, Envelope("t", b"{}")) for name in ("a", "b", "b")])
+    servers.purge("a")
+    assert (servers.hub.depth("a"), servers.hub.depth("b")) == (0, 2)
+    servers.wipe()
+    assert servers.hub.stats().queues == ()
+    for broker in (one, two):
+        await broker.close()

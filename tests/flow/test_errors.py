@@ -103,6 +103,14 @@ GOLDEN: list[tuple[str, tuple[Any, ...], str]] = [
     ("UnsupportedVersion", ("the schema", 3, 2),
      "the schema has version 3; this program understands versions up to 2. Use a newer flowmq"),
     ("ConfigurationError", ("store", "it is no URL"), "store: it is no URL"),
+    ("SimulationFailed", ("task 3 has failed",),
+     "in the simulation something failed unnoticed: task 3 has failed"),
+    ("SimulationRefused", ("socket.bind", "it is real"),
+     "a simulation refuses socket.bind: it is real"),
+    ("SimulationStuck", ("nothing can happen", ["a in main", "b"]),
+     "the simulation is stuck: nothing can happen; waiting:\n  a in main\n  b"),
+    ("SimulationStuck", ("it was stopped", []),
+     "the simulation is stuck: it was stopped; waiting: nobody"),
     ("DuplicateRegistration", ("machine", "m"), "machine 'm' is already registered"),
     ("NotRegistered", ("machine", "m"), "machine 'm' is not registered"),
     ("IncompatibleType", ("a/b", "timer", "step"), "node 'a/b' is step, not timer"),
@@ -156,6 +164,7 @@ def test_every_error_has_a_golden_text() -> None:
         "OutcomeError",
         "UnavailableError",
         "DataError",
+        "SimulationError",
         "StateMachineError",
     } == GROUPS
 

@@ -27,6 +27,8 @@ ADAPTER_NAMES = ("flow/adapters.py",)  # the only one that knows adapters, by st
 TASK_MAKERS = (
     "flow/runtime/tasks.py",  # owns every task of the runtime
     "brokers/rabbitmq/tasks.py",  # owns those of a connection, below the runtime
+    "flow/testing/simulation/loop.py",  # an event loop makes tasks
+    "flow/testing/simulation/tasks.py",  # owns those of simulated servers and adapters
 )
 SLEEPERS = (
     "tests/flow/testing/",  # proves virtual time

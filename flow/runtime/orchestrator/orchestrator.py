@@ -15,7 +15,6 @@ loaded again: what was not acknowledged comes again by itself.
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -43,6 +42,7 @@ from flow.runtime.orchestrator.inbox import (
 from flow.runtime.orchestrator.mailbox import Mailbox
 from flow.runtime.orchestrator.members import PRUNED, Members
 from flow.runtime.orchestrator.partitions import Partitions
+from flow.runtime.orchestrator.reading import Reading, told
 from flow.runtime.orchestrator.requests import Requests
 from flow.runtime.orchestrator.starts import Start, earlier_results
 from flow.runtime.orchestrator.subscriptions import Consume, Subscriptions
@@ -92,7 +92,7 @@ class Orchestrator:
         )
         self._triggers = Triggers(engine, self._answering)
         self._readers = TaskGroup()
-        self._reading: Counter[tuple[str, str]] = Counter()
+        self._reading = Reading(self._requests, self._readers)
         self._gate = Gate(engine.dispatcher, engine.inbox, engine.settings.unsettled)
         self._subscriptions = Subscriptions(
             consume,
@@ -302,7 +302,7 @@ class Orchestrator:
             self._forward(delivery, home)
             return
         if request.verb in self._requests.reading:
-            self._begin_to_read(delivery, request)
+            self._reading.begin(delivery, request)
             return
         is_known = self.engine.residents.get(request.execution) is not None
         if request.verb == "start" and not is_known and _may_be_news(self.engine, item, request):
@@ -331,31 +331,6 @@ class Orchestrator:
         mailbox = self.engine.addresses.mailbox
         self._answering.pass_on(delivery, Publication(mailbox, str(partition), delivery.envelope))
 
-    def _begin_to_read(self, delivery: Delivery, request: Request) -> None:
-        """Answer in a task of its own. Who asks the same again meanwhile is answered by that one.
-
-        What takes long may need messages of its own through the same queue. They could not come
-        if all that may be taken from it at once were the same question, asked again and again.
-        """
-        key = (request.reply_to, request.correlation)
-        if request.reply_to and key in self._reading and not delivery.redelivered:
-            delivery.ack()
-            return
-        self._reading[key] += 1
-        self._readers.start(self._read(delivery, request), f"request {request.verb}")
-
-    async def _read(self, delivery: Delivery, request: Request) -> None:
-        try:
-            answer = Answer(await self._requests.reading[request.verb](request))
-        except Exception as error:  # noqa: BLE001 - whoever asked has to hear of it
-            answer = Answer(error=_told(error, request))
-        key = (request.reply_to, request.correlation)
-        self._reading[key] -= 1
-        if not self._reading[key]:
-            del self._reading[key]
-        self._requests.answer(request, answer)
-        delivery.ack()
-
     async def _resolve(self, delivery: Delivery, request: Request) -> None:
         """Take results from an earlier execution, and come back to the start with them."""
         try:
@@ -363,7 +338,7 @@ class Orchestrator:
             earlier = str(request.arguments["results_from"])
             results = await earlier_results(self.engine, earlier, wanted.workflow, wanted.options)
         except Exception as error:  # noqa: BLE001 - whoever asked has to hear of it
-            self._requests.answer(request, Answer(error=_told(error, request)))
+            self._requests.answer(request, Answer(error=told(error, request)))
             delivery.ack()
             return
         self.engine.inbox.put(Resolved(delivery, request, results))
@@ -373,14 +348,6 @@ class Orchestrator:
         results = {**item.results, **wanted.results}
         self._requests.start(item.request, wanted.with_results(results))
         self._acknowledge(item.delivery)
-
-
-def _told(error: Exception, request: Request) -> FlowError:
-    """Return what whoever asked is told of an error; one that is not ours is logged."""
-    if isinstance(error, FlowError):
-        return error
-    _log.error("the request %r cannot be answered", request.verb, exc_info=error)
-    return RequestError(f"the request failed: {error!r}")
 
 
 def _may_be_news(engine: Engine, item: Received, request: Request) -> bool:

@@ -255,6 +255,26 @@ async def test_a_wiped_hub_has_lost_everything() -> None:
     assert publish(fresh, "", "a") is Settlement.UNROUTABLE
 
 
+async def test_a_purged_queue_has_lost_what_waits() -> None:
+    """Purging loses what waits in one queue; what was handed out, or is elsewhere, stays."""
+    hub, received = Hub(), list[Delivery]()
+    session = hub.connect()
+    session.declare(TWO)
+    session.consume("a", 1, received.append)
+    for _ in range(3):
+        publish(session, "all", "")
+    await turns()
+    hub.purge("a")
+    hub.purge("unknown")
+    assert (hub.depth("a"), hub.depth("b")) == (0, 3)
+    assert {each.name: each.held_bytes for each in hub.stats().queues}["a"] == 1
+    received[0].requeue()
+    await turns()
+    received[1].ack()
+    assert {each.name: each.held_bytes for each in hub.stats().queues}["a"] == 0
+    assert len(received) == 2
+
+
 async def test_the_same_calls_have_the_same_effects() -> None:
     """Two hubs that see the same calls deliver the same messages in the same order."""
 

@@ -188,3 +188,23 @@ def test_thread_survives_its_loop() -> None:
     go_on.set()
     assert asyncio.run(stop()) == 1
     thread.join()
+
+
+async def test_a_thread_that_could_not_be_started_can_be_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where no thread can be started, stopping waits for nobody, as the last of two as well."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    first, second = (ConnectionThread(name, URL, connect) for name in ("first", "second"))
+    await first.start()
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError, match="can't start"):
+        await second.start()
+    async with asyncio.timeout(10):
+        await second.stop()
+        await first.stop(after=second)
+    first.join()
+    second.join()

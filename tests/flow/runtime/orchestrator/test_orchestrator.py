@@ -23,7 +23,6 @@ from flow import (
 )
 from flow.errors import FlowError, InvalidInput, UnknownExecution
 from flow.runtime.orchestrator.batch import Batch
-from flow.runtime.orchestrator.engine import EngineSettings
 from flow.testing import NEVER, FlowHarness
 from tests.flow.runtime.worlds import (
     RETRY,
@@ -362,31 +361,6 @@ async def test_a_loss_while_loading_forgets_no_request(monkeypatch: pytest.Monke
         (error,) = await absent
         assert isinstance(error, UnknownExecution)
         assert engine.counters["lost batches"] == 1
-
-
-async def test_a_question_that_is_asked_again_takes_no_more_room(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """While a pause takes long, and is asked for again and again, others are heard all the same."""
-    app, workflow = single()
-    async with FlowHarness(app, engine=EngineSettings(prefetch=2)) as test:
-        assert app.host is not None
-        engine = app.host.engine
-        assert engine is not None
-        pause, may_go_on = engine.store.pause, asyncio.Event()
-
-        async def wait(workflow: str, command: str) -> None:
-            await may_go_on.wait()
-            await pause(workflow, command)
-
-        monkeypatch.setattr(engine.store, "pause", wait)
-        pausing = asyncio.gather(app.workflows.pause(workflow.id))
-        await test.advance(600)
-        # Both come by the queue that knows no partition.
-        assert [row["id"] for row in await app.workflows.list()] == [workflow.id]
-        may_go_on.set()
-        await pausing
-        assert await app.workflows.paused() == (workflow.id,)
 
 
 async def test_an_absent_store_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,6 +129,7 @@ class Engine:
             self.partition_of,
         )
         self.residents.waiting = self.dispatcher.waiting
+        self.residents.holds = self.holdings.holds
 
     # ------------------------------------------------------------------------ deciding
 

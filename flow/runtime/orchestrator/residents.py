@@ -61,6 +61,8 @@ class Residents:
         pruned: What is kept of executions that were asked for and were pruned, by id.
         generation: How often somebody was forgotten because it may not be true any more.
         waiting: Whose steps wait for endpoints that nobody serves, as the dispatcher knows it.
+        holds: Tells whether a partition is held. Of others nobody is brought in: when they are
+            taken, what is in memory would be older than what their last owner has written.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Residents:
         self._limit = limit
         self._leaving = leaving
         self.waiting: Mapping[str, dict[str, str]] = {}
+        self.holds: Callable[[int], bool] = _every
         self._partition_of = partition_of
         self._live: OrderedDict[str, LiveExecution] = OrderedDict()
 
@@ -163,7 +166,7 @@ class Residents:
         self.generation += 1
 
     async def ensure(self, ids: Iterable[str]) -> list[LiveExecution]:
-        """Bring executions into memory; those that do not exist are passed over.
+        """Bring executions into memory; those that do not exist or are not ours are passed over.
 
         Args:
             ids: Which.
@@ -177,7 +180,9 @@ class Residents:
         missing = [
             name
             for name in dict.fromkeys(ids)
-            if name not in self._live and name not in self.parked
+            if name not in self._live
+            and name not in self.parked
+            and self.holds(self._partition_of(name))
         ]
         if not missing:
             return []
@@ -233,3 +238,7 @@ class Residents:
             return None
         live.waiting = self.waiting.get(id, live.waiting)
         return live
+
+
+def _every(_: int) -> bool:
+    return True

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -217,3 +219,29 @@ async def test_who_is_somebody_elses_is_forgotten() -> None:
         assert again is not None
         # It is in memory again, but it is not the one that somebody may have kept.
         assert (residents.has(one), residents.has(again)) == (False, True)
+
+
+async def test_who_is_not_ours_is_not_brought_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a partition that is not held nobody comes in, who would be out of date when it is."""
+    app, workflow = single()
+    async with FlowHarness(app) as test:
+        test.stub("work.s1", 1)
+        for name in ("e-1", "e-2"):
+            await workflow.run(id=name)
+        engine = engine_of(app)
+        lost = engine.partition_of("e-1")
+        engine.residents.clear()
+        monkeypatch.setattr(engine.residents, "holds", partial(operator.ne, lost))
+        assert [live.id for live in await engine.residents.ensure(["e-1", "e-2"])] == ["e-2"]
+        assert engine.residents.get("e-1") is None
+
+
+async def test_the_engine_says_which_partitions_are_held() -> None:
+    """Whose partition is given up is not brought in by anybody who does not know that yet."""
+    app, workflow = single()
+    async with FlowHarness(app) as test:
+        test.stub("work.s1", 1)
+        await workflow.run(id="e-1")
+        engine = engine_of(app)
+        engine.lose([engine.partition_of("e-1")])
+        assert await engine.residents.ensure(["e-1"]) == []

@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup servers servers-here lint format imports types test test-fast demo lock build wheel-test clean
+.PHONY: help setup servers servers-here lint format imports types test test-fast simulate crash-points mutants chaos demo lock build wheel-test clean
 
 python := .venv/bin/python
 # One more than the processors, because the long tests mostly wait.
@@ -44,6 +44,20 @@ test: lint imports types servers ## Check everything, then run all the tests
 
 test-fast: setup ## Run the tests, nothing else
 	@$(python) -m pytest -n $(workers) -m 'not system'
+
+simulate: setup ## Run SEEDS=1000 simulated histories in JOBS=2 processes, from FIRST=0 on
+	@$(python) -m tests.simulation --stats --jobs $(or $(JOBS),2) \
+		--seeds $(or $(FIRST),0):$$(( $(or $(FIRST),0) + $(or $(SEEDS),1000) ))
+
+crash-points: setup ## Crash a small flow at every point and every pair of points, in JOBS=2 processes
+	@$(python) -m tests.simulation.crash_points --jobs $(or $(JOBS),2)
+
+mutants: setup ## Search SEEDS=2000 histories for each deliberate bug, in JOBS=2 processes
+	@$(python) -m tests.simulation.mutants search --jobs $(or $(JOBS),2) --seeds 0:$(or $(SEEDS),2000)
+
+chaos: setup servers ## Break a real system for MINUTES=10, and count what is lost (SEED=, REPORT=)
+	@$(python) -m tests.system.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) \
+		$(if $(RATE),--rate $(RATE)) $(if $(REPORT),--report $(REPORT))
 
 demo: setup ## Watch an order flow through four services
 	@$(python) -m examples.orders.demo

@@ -67,7 +67,12 @@ class Proxy:
         assert task is not None
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
-        there, back = await asyncio.open_connection(*self._target)
+        try:
+            there, back = await asyncio.open_connection(*self._target)
+        except OSError:
+            # The server is down: who wants to reach it notices, as without a proxy.
+            writer.transport.abort()
+            return
         ends = {writer, back}
         self._writers |= ends
         try:

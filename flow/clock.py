@@ -21,6 +21,7 @@ from flow.errors import CorruptRecord
 from flow.ports import Clock, Timer
 
 __all__ = [
+    "Deadline",
     "HybridClock",
     "StoreClock",
     "SystemChance",
@@ -78,23 +79,55 @@ async def sleep(clock: Clock, seconds: float) -> None:
     await sleep_until(clock, clock.monotonic() + seconds)
 
 
+class Deadline:
+    """What `cancel_after` gives.
+
+    Attributes:
+        cancelled_caught: Whether the block was cut short.
+    """
+
+    __slots__ = ("cancelled_caught",)
+
+    def __init__(self) -> None:
+        """Begin with a block that was not cut short."""
+        self.cancelled_caught = False
+
+
 @contextmanager
-def cancel_after(clock: Clock, seconds: float) -> Generator[anyio.CancelScope]:
-    """Cancel the block if it takes longer than *seconds*; the scope then says so.
+def cancel_after(clock: Clock, seconds: float) -> Generator[Deadline]:
+    """Cancel the block if it takes longer than *seconds*; the deadline then says so.
 
     Args:
         clock: The time.
         seconds: How long the block may take.
 
     Returns:
-        The scope: `cancelled_caught` is true once the block was cut short.
+        The deadline: `cancelled_caught` is true once the block was cut short.
     """
-    with anyio.CancelScope() as scope:
-        timer = clock.call_at(clock.monotonic() + seconds, scope.cancel)
-        try:
-            yield scope
-        finally:
-            timer.cancel()
+    deadline = Deadline()
+    requests = _cancel_requests()
+    scope = anyio.CancelScope()
+    try:
+        with scope:
+            timer = clock.call_at(clock.monotonic() + seconds, scope.cancel)
+            try:
+                yield deadline
+            finally:
+                timer.cancel()
+        deadline.cancelled_caught = scope.cancelled_caught
+    except asyncio.CancelledError:
+        # A scope knows its own cancellation by a mark on the error. If a timeout of asyncio inside
+        # of the block is over at the same moment the mark may be lost, and the error would end the
+        # task although nobody wants that. The task itself counts who wants what.
+        if not scope.cancel_called or _cancel_requests() > requests:
+            raise
+        deadline.cancelled_caught = True
+
+
+def _cancel_requests() -> int:
+    """Return how often somebody has cancelled the running task and has not taken it back."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
 
 
 # -------------------------------------------------------------------------------- system

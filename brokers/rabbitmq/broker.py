@@ -31,8 +31,9 @@ from flow.ports import (
 
 __all__ = ["RabbitBroker"]
 
-PUBLISH_S: Final = 10.0
-"""Seconds that a call of `publish` may take."""
+PUBLISH_S: Final = 8.0
+"""Seconds that a call of `publish` may take. Less than those who publish wait, for only the adapter
+knows what was confirmed by then."""
 
 
 DELETED_S: Final = 0.5

@@ -143,8 +143,12 @@ class Intake:
                 if self._is_retiring and not self._unsettled:
                     break
         except FAULTS:
-            # The channel is lost, and with it what the settlements were for.
-            self._is_dead = True
+            self._die()
+        except Exception as error:
+            # Where the library knows no reason it raises the class itself.
+            if type(error) is not Exception:
+                raise
+            self._die()
         finally:
             self._is_dead = True
             self._link.drop(self._channel)
@@ -222,10 +226,14 @@ class Intake:
             self._on_end(self)
 
     def _closed(self, error: BaseException | None) -> None:
-        was_wanted = not self._is_dead and not self._is_retiring
-        self._is_dead = True
         self._wake.set()
         self._gone.set()
+        self._die()
+
+    def _die(self) -> None:
+        """Take note that the channel is lost, and with it what the settlements were for."""
+        was_wanted = not self._is_dead and not self._is_retiring
+        self._is_dead = True
         if was_wanted:
             self._on_end(self)
 

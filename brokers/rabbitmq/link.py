@@ -15,7 +15,9 @@ from typing import Final, TypeVar, cast
 
 import aio_pika
 import aiormq
+from aiormq.abc import ChannelFrame
 from aiormq.exceptions import ProbableAuthenticationError
+from pamqp.commands import Channel
 
 from brokers.rabbitmq.errors import FAULTS, LOST, answer, is_own_cancellation, reason_of
 from brokers.rabbitmq.tasks import Tasks
@@ -69,6 +71,7 @@ class Link:
         blocked: Why the broker takes no messages, or an empty string.
         trouble: Why the connection was lost, or an empty string.
         last_words: What the broker said when it closed the connection, or an empty string.
+        dropped: The channels that are to be closed, see `brokers.rabbitmq.wire.Listener`.
         on_lost: Called with this link and the reason when it is lost; not after `close`.
         on_blocked: Called when `blocked` has changed.
     """
@@ -78,6 +81,7 @@ class Link:
         self.blocked = ""
         self.trouble = ""
         self.last_words = ""
+        self.dropped: dict[int, bool] = {}
         self.on_lost: Callable[[Link, str], None] | None = None
         self.on_blocked: Callable[[Link], None] | None = None
         self._connection: aio_pika.Connection | None = None
@@ -202,7 +206,41 @@ class Link:
         Args:
             channel: The channel. It may be closed already, and the connection lost.
         """
+        raw = self._raw
+        if raw is not None and raw.channels.get(channel.number) is channel:
+            self.dropped.setdefault(channel.number, False)
         self._tasks.start(_close_channel(channel), "rabbitmq: close a channel")
+
+    def abandon(self, channel: aiormq.Channel) -> None:
+        """Close a channel that nothing is asked on, without waiting for the answer.
+
+        The library waits for as long as a heartbeat, and then closes the channel a second time: a
+        broker that was only slow would close the connection for that.
+
+        Args:
+            channel: The channel. It may be closed already, and the connection lost.
+        """
+        raw, number = self._raw, channel.number
+        if raw is None or number in self.dropped or raw.channels.get(number) is not channel:
+            return
+        self.dropped[number] = False
+        frames = [Channel.Close(200, "", 0, 0)]
+        marshalled = ChannelFrame.marshall(channel_number=number, frames=frames)  # pyright: ignore[reportUnknownMemberType] - a future of nothing in particular
+        queue = cast("asyncio.Queue[ChannelFrame]", raw.write_queue)
+        closing = queue.put(marshalled)
+        self._tasks.start(closing, "rabbitmq: abandon a channel")
+
+    def give_up(self, reason: str) -> None:
+        """Take the connection for lost, although nobody has closed it.
+
+        Args:
+            reason: Why.
+        """
+        if self.is_up:
+            self.trouble = reason
+            self._expire()
+            if self.on_lost is not None:
+                self.on_lost(self, reason)
 
     async def close(self) -> None:
         """Say farewell, and hang up in any case. May be called twice."""
@@ -225,9 +263,10 @@ class Link:
     def _lost(self, error: BaseException | None) -> None:
         silent = error is None or isinstance(error, asyncio.CancelledError)
         reason = "there was no sign of life from it" if silent else reason_of(error)
-        self.trouble = self.last_words or reason
+        was_up = not self.trouble
+        self.trouble = self.trouble or self.last_words or reason
         self._expire()
-        if not self._is_closing and self.on_lost is not None:
+        if was_up and not self._is_closing and self.on_lost is not None:
             self.on_lost(self, self.trouble)
 
 

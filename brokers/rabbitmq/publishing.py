@@ -20,6 +20,8 @@ vanishes later.
 *Blocked.* A broker that takes no messages does not confirm those that it was sent either. Calls
 that are under way then get little time more, and their time back if it takes messages again.
 
+*Silence.* A connection on which nothing is confirmed, call after call, is given up (`patience`).
+
 *Giving up.* When a call is cancelled or takes too long, its messages may still be confirmed or
 returned some day. Its lane is closed then, so that no late answer meets a new message.
 """
@@ -37,8 +39,9 @@ from brokers.rabbitmq.convert import properties_of
 from brokers.rabbitmq.declaring import has_exchange
 from brokers.rabbitmq.errors import LOST, is_own_cancellation, reason_of
 from brokers.rabbitmq.link import Link
+from brokers.rabbitmq.patience import Patience
 from flow.errors import BrokerUnavailable, ConfigurationError, TooLarge
-from flow.ports import Publication, Settlement, check_publication
+from flow.ports import PartlyPublished, Publication, Settlement, check_publication
 
 __all__ = ["BLOCKED_S", "Publishing"]
 
@@ -97,11 +100,18 @@ class Lane:
         """Whether it can be published on."""
         return not self.is_retired and self._closed_for is None and not self.channel.is_closed
 
-    async def publish(self, publications: Sequence[Publication]) -> list[_Outcome]:
-        """Publish, and return what became of each publication; an error if that is not known."""
+    async def publish(
+        self, publications: Sequence[Publication], outcomes: list[_Outcome | None]
+    ) -> None:
+        """Publish, and write down what became of each publication.
+
+        Args:
+            publications: What to publish.
+            outcomes: As many places, in which it is written as soon as it is known; an error if
+                it never will be. Right even if this is cancelled.
+        """
         self.load += len(publications)
         ids = [self._take_id(each.envelope.message_id) for each in publications]
-        outcomes: list[_Outcome | None] = [None] * len(publications)
         sending = asyncio.gather(
             *(self._send(publications, number, ids[number], outcomes) for number in range(len(ids)))
         )
@@ -116,7 +126,7 @@ class Lane:
             self._ids.difference_update(ids)
             self._sending.pop(sending, None)
         unknown = Refused(self._closed_for) if self._closed_for is not None else ConnectionError()
-        return [unknown if outcome is None else outcome for outcome in outcomes]
+        outcomes[:] = [unknown if outcome is None else outcome for outcome in outcomes]
 
     async def _send(
         self,
@@ -167,10 +177,15 @@ class Publishing:
     Args:
         link: The connection.
         new_id: Makes ids for messages.
+        patience: How long it may confirm nothing.
     """
 
-    def __init__(self, link: Link, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self, link: Link, new_id: Callable[[], str], patience: Patience | None = None
+    ) -> None:
         self._link = link
+        self._patience = patience or Patience()
+        self._patience.pardon()
         self._new_id = new_id
         self._lanes: list[Lane | None] = [None] * LANES
         self._opening = [asyncio.Lock() for _ in range(LANES)]
@@ -192,7 +207,8 @@ class Publishing:
             deadline_s: Seconds that it may take.
 
         Raises:
-            BrokerUnavailable: The outcome of some or all is unknown.
+            BrokerUnavailable: The outcome of all is unknown.
+            PartlyPublished: The outcome of some is unknown.
             ConfigurationError: One of them may not be published. Others may have been.
             InvalidInput: One of them cannot be sent. None was published.
             TooLarge: One of them is too large. Others may have been published.
@@ -203,30 +219,57 @@ class Publishing:
             if size > frame_max:
                 raise TooLarge("the headers of a message", size, frame_max)
             self._check_size(publication)
+        found: dict[int, Settlement] = {}
+        self._patience.begin(asyncio.get_running_loop().time())
+        try:
+            await self._settle_in_time(publications, found, deadline_s)
+        except BrokerUnavailable as error:
+            if not found:
+                self._lose_patience()
+                raise
+            settlements = [found.get(number) for number in range(len(publications))]
+            raise PartlyPublished(error.url, error.reason, settlements) from error
+        finally:
+            if found:
+                self._patience.end()
+        return [found[number] for number in range(len(publications))]
+
+    async def _settle_in_time(
+        self, publications: Sequence[Publication], found: dict[int, Settlement], deadline_s: float
+    ) -> None:
         with self._link.deadline(deadline_s) as scope:
             try:
                 async with scope:
                     self._scopes[scope] = scope.when()
-                    return await self._settle_all(publications)
+                    await self._settle_all(publications, found)
             except TimeoutError as error:
                 raise BrokerUnavailable(self._link.url, self._silence(deadline_s)) from error
             finally:
                 self._scopes.pop(scope, None)
 
-    async def _settle_all(self, publications: Sequence[Publication]) -> list[Settlement]:
-        settlements: list[Settlement] = []
+    async def _settle_all(
+        self, publications: Sequence[Publication], found: dict[int, Settlement]
+    ) -> None:
+        """Publish, and write down what is found out."""
+        numbers = range(len(publications))
         for start in range(0, len(publications), WINDOW):
-            settlements += await self._settle(publications[start : start + WINDOW])
-        return settlements
+            await self._settle(publications, numbers[start : start + WINDOW], found)
 
     def _silence(self, deadline_s: float) -> str:
         """Return why there was no confirm."""
         link = self._link
         if not link.is_up:
             return link.trouble or LOST
-        return (
-            f"it is blocked: {link.blocked}" if link.blocked else f"no confirm in {deadline_s:g} s"
-        )
+        if link.blocked:
+            return f"it is blocked: {link.blocked}"
+        return f"no confirm in {deadline_s:g} s"
+
+    def _lose_patience(self) -> None:
+        """Give the connection up if it has confirmed nothing for too long."""
+        link = self._link
+        now = asyncio.get_running_loop().time()
+        if link.is_up and not link.blocked and self._patience.is_over(now):
+            link.give_up("nothing that was published on it was confirmed")
 
     def hurry(self, *, is_blocked: bool) -> None:
         """Give calls that are under way little time, or give them back what they had.
@@ -234,38 +277,33 @@ class Publishing:
         Args:
             is_blocked: Whether the broker takes no messages.
         """
+        self._patience.pardon()
         soon = asyncio.get_running_loop().time() + BLOCKED_S
         for scope, deadline in self._scopes.items():
             if not scope.expired():
                 early = is_blocked and (deadline is None or soon < deadline)
                 scope.reschedule(soon if early else deadline)
 
-    async def _settle(self, publications: Sequence[Publication]) -> list[Settlement]:
+    async def _settle(
+        self, publications: Sequence[Publication], numbers: range, found: dict[int, Settlement]
+    ) -> None:
         """Publish as many as may be unconfirmed; again without what turns out to lead nowhere."""
-        found: dict[int, Settlement] = {}
+        window = publications[numbers.start : numbers.stop]
         for _ in range(ROUNDS):
-            await self._look_up(publications)
+            await self._look_up(window)
             open_ones: list[int] = []
-            for number, publication in enumerate(publications):
-                if publication.exchange not in self._known:
+            for number in numbers:
+                if publications[number].exchange not in self._known:
                     found[number] = Settlement.UNROUTABLE
                 elif number not in found:
                     open_ones.append(number)
             if not open_ones:
-                break
-            outcomes = await self._attempt([publications[number] for number in open_ones])
-            found |= {
-                number: outcome
-                for number, outcome in zip(open_ones, outcomes, strict=True)
-                if isinstance(outcome, Settlement)
-            }
-            errors = [each for each in outcomes if not isinstance(each, Settlement)]
-            if not errors:
-                break
-            self._learn(errors[0], publications)
-        if len(found) < len(publications):
-            raise BrokerUnavailable(self._link.url, "exchanges vanish while they are used")
-        return [found[number] for number in range(len(publications))]
+                return
+            error = await self._attempt(publications, open_ones, found)
+            if error is None:
+                return
+            self._learn(error, window)
+        raise BrokerUnavailable(self._link.url, "exchanges vanish while they are used")
 
     async def _look_up(self, publications: Sequence[Publication]) -> None:
         unknown = {each.exchange: None for each in publications if each.exchange not in self._known}
@@ -273,16 +311,23 @@ class Publishing:
             if await has_exchange(self._link, exchange):
                 self._known.add(exchange)
 
-    async def _attempt(self, publications: Sequence[Publication]) -> list[_Outcome]:
+    async def _attempt(
+        self, publications: Sequence[Publication], numbers: list[int], found: dict[int, Settlement]
+    ) -> Exception | None:
+        """Publish some, write down their settlements, and return the first error."""
         lane = await self._lane()
+        outcomes: list[_Outcome | None] = [None] * len(numbers)
         try:
-            return await lane.publish(publications)
+            await lane.publish([publications[number] for number in numbers], outcomes)
         except BaseException:
             lane.is_retired = True
             self._lanes = [None if each is lane else each for each in self._lanes]
             raise
         finally:
             self._close_if_done(lane)
+            pairs = zip(numbers, outcomes, strict=True)
+            found |= {number: each for number, each in pairs if isinstance(each, Settlement)}
+        return next((each for each in outcomes if isinstance(each, Exception)), None)
 
     async def _lane(self) -> Lane:
         """Return the lane with the least to do, opening it if it is not up."""
@@ -298,7 +343,7 @@ class Publishing:
     def _close_if_done(self, lane: Lane) -> None:
         """Close a lane that was given up, once the other calls on it have their answers."""
         if lane.is_retired and not lane.load and self._link.is_up and not lane.channel.is_closed:
-            self._link.drop(lane.channel)
+            self._link.abandon(lane.channel)
 
     def _check_size(self, publication: Publication) -> None:
         size = len(publication.envelope.body)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from brokers.rabbitmq.link import Dial, Link, connect
+from brokers.rabbitmq.patience import Patience
 from brokers.rabbitmq.publishing import Publishing
 from brokers.rabbitmq.tasks import Tasks
 from brokers.rabbitmq.url import CONSUMING_HEARTBEAT_S
@@ -105,6 +106,7 @@ class Supervisor:
         self._is_wanted = False
         self._generation = 0
         self._trouble = NOT_OPEN
+        self._patience = Patience()
         self._watchers: dict[object, Callable[[BrokerEvent], None]] = {}
 
     @property
@@ -189,7 +191,7 @@ class Supervisor:
         except BaseException:
             self.discard(publisher)
             raise
-        publishing = Publishing(publisher, self._chance.new_id)
+        publishing = Publishing(publisher, self._chance.new_id, self._patience)
         return Pair(publishing, publisher, consumer)
 
     def _adopt(self, pair: Pair) -> None:
@@ -210,6 +212,8 @@ class Supervisor:
         pair.publisher.on_blocked = self._blocked
         if not pair.publisher.blocked:
             self.can_publish.set()
+        else:
+            _log.warning("%s takes no messages: %s", self._url, pair.publisher.blocked)
 
     def _lost(self, link: Link, reason: str) -> None:
         pair = self._pair

@@ -14,6 +14,10 @@ that it does not see to:
 * It goes on publishing on a channel that the broker has closed, if that was waiting to be sent,
   and the broker then closes the whole connection. So whoever publishes is told before the library.
 
+* It goes on queueing what comes in on a channel that it has given up itself, with nobody to read
+  it: after ten frames, such as late confirms, the whole connection reads nothing any more. So what
+  comes in on a channel that is to be closed is left out, from the next message on.
+
 Whole frames are read at a time; the library gets them in the pieces that it asks for.
 """
 
@@ -44,6 +48,7 @@ _HEADER: Final = 2
 _FRAME_END: Final = b"\xce"
 _CLOSE: Final = b"\x00\x0a\x00\x32"
 _CHANNEL_CLOSE: Final = b"\x00\x14\x00\x28"
+_CHANNEL_CLOSE_OK: Final = b"\x00\x14\x00\x29"
 _BLOCKED: Final = b"\x00\x0a\x00\x3c"
 _UNBLOCKED: Final = b"\x00\x0a\x00\x3d"
 _DELIVER: Final = b"\x00\x3c\x00\x3c"
@@ -51,7 +56,14 @@ _TEXT_BYTES: Final = 255
 
 
 class Listener(Protocol):
-    """Somebody who wants to know what the broker says about the connection."""
+    """Somebody who wants to know what the broker says about the connection.
+
+    Attributes:
+        dropped: The channels that nobody listens to any more: whether a message has begun on them
+            since. One that is closed is taken out.
+    """
+
+    dropped: dict[int, bool]
 
     def note_blocked(self, reason: str | None) -> None:
         """Take note that the broker takes no messages, or takes them again if it is None."""
@@ -101,6 +113,13 @@ class FrameReader:
         return self._frame[start:]
 
     async def _read_frame(self) -> bytes:
+        """Return the next frame that is for somebody."""
+        while not (frame := await self._next_frame()):
+            pass
+        return frame
+
+    async def _next_frame(self) -> bytes:
+        """Return the next frame, or nothing in the place of one that is for nobody."""
         head = await self._reader.readexactly(_HEAD.size)
         if head.startswith(b"AMQP"):
             # The server wants another version of the protocol; the library says so.
@@ -109,6 +128,8 @@ class FrameReader:
         if size > FRAME_MAX:
             raise ConnectionError(f"the server sent a frame of {size} bytes")
         payload = await self._reader.readexactly(size + 1)
+        if channel in self._listener.dropped and self._is_for_nobody(kind, channel, payload):
+            return b""
         if kind == _HEADER:
             return _readable_header(head, payload, channel)
         if kind == _METHOD:
@@ -119,6 +140,16 @@ class FrameReader:
             elif payload.startswith(_DELIVER):
                 return _readable_deliver(head, payload, channel)
         return head + payload
+
+    def _is_for_nobody(self, kind: int, channel: int, payload: bytes) -> bool:
+        """Return whether to leave out a frame on a channel that nobody listens to."""
+        dropped = self._listener.dropped
+        if kind == _METHOD and payload.startswith((_CHANNEL_CLOSE, _CHANNEL_CLOSE_OK)):
+            del dropped[channel]
+            return False
+        # The rest of a message whose beginning was read is waited for.
+        dropped[channel] = dropped[channel] or kind == _METHOD
+        return dropped[channel]
 
     def _note(self, payload: bytes) -> None:
         if payload.startswith(_BLOCKED):

@@ -70,6 +70,7 @@ class HostHealth:
         parts: Whether each of the parts runs that have to, by name.
         broker: How the connection to the broker is.
         broker_url: Where the broker is, without secrets.
+        publishing: What is wrong with publishing, although there may be a connection.
         orchestrator: How its orchestrator is, or None if it has none.
         worker: How its worker is, or None if it has none.
     """
@@ -77,6 +78,7 @@ class HostHealth:
     parts: Mapping[str, bool] = field(default_factory=dict[str, bool])
     broker: BrokerHealth
     broker_url: str
+    publishing: TroubleNote = field(default_factory=TroubleNote)
     orchestrator: OrchestratorHealth | None = None
     worker: WorkerHealth | None = None
 
@@ -100,6 +102,9 @@ class HostHealth:
             reasons.append(f"the broker {self.broker_url} takes no messages: {self.broker.blocked}")
         elif self.broker.trouble:
             reasons.append(f"the broker {self.broker_url}: {self.broker.trouble}")
+        elif self.publishing.reason:
+            since = _since(self.publishing)
+            reasons.append(f"publishing has failed for {since}: {self.publishing.reason}")
         if self.orchestrator is not None:
             reasons += _of_orchestrator(self.orchestrator)
         if self.worker is not None and not self.worker.is_open:
@@ -111,8 +116,11 @@ def _of_orchestrator(health: OrchestratorHealth) -> list[str]:
     trouble, waiting = health.trouble, len(health.held) - len(health.opened)
     reasons: list[str] = []
     if trouble.reason:
-        since = f"{trouble.for_s:.0f} s, {trouble.failures} failures"
-        reasons.append(f"the store has been away for {since}: {trouble.reason}")
+        reasons.append(f"the store has been away for {_since(trouble)}: {trouble.reason}")
     if waiting:
         reasons.append(f"{waiting} partitions are not recovered yet")
     return reasons
+
+
+def _since(trouble: TroubleNote) -> str:
+    return f"{trouble.for_s:.0f} s, {trouble.failures} failures"

@@ -21,6 +21,7 @@ from flow.runtime.orchestrator.partitions import Partitions
 from flow.runtime.publisher import Publisher
 from flow.runtime.service import Endpoint, WorkerPorts, WorkerSettings
 from flow.runtime.tasks import TaskGroup
+from flow.runtime.trouble import TroubleNote
 from flow.runtime.worker.announcer import Announcer
 from flow.runtime.worker.worker import Worker
 from flow.workflow import WorkflowDefinition
@@ -123,6 +124,7 @@ class Host:
             parts={name: not task.done() for name, task in self._parts.items()},
             broker=broker.health,
             broker_url=broker.url,
+            publishing=self._publishing_trouble(),
             orchestrator=None if engine is None else self._orchestrator_health(engine),
             worker=None
             if snapshot is None
@@ -130,6 +132,10 @@ class Host:
                 is_open=snapshot.is_open, running=snapshot.running, waiting=snapshot.waiting
             ),
         )
+
+    def _publishing_trouble(self) -> TroubleNote:
+        own = self.publisher.trouble
+        return own if own.reason or self.engine is None else self.engine.publisher.trouble
 
     def _orchestrator_health(self, engine: Engine) -> OrchestratorHealth:
         partitions = None if self._orchestrator is None else self._orchestrator.partitions

@@ -3,6 +3,11 @@
 A message that is sent while the broker is busy with others waits for the next call, so that calls
 become larger as the load grows. A few calls, the lanes, may be under way at the same time, so that
 a message does not have to wait for the confirms of all those before it.
+
+A destination may swallow messages without a word, such as a queue without a leader, while all
+others confirm. Whatever is for such a destination goes through a lane of its own from then on, so
+that the others do not have to wait with it for the end of the deadline. One that was quiet for a
+while is forgotten.
 """
 
 import asyncio
@@ -13,9 +18,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from flow.clock import cancel_after
-from flow.errors import BrokerUnavailable, Overloaded
-from flow.ports import Broker, Clock, Publication, Settlement
+from flow.errors import BrokerUnavailable, FlowError, Overloaded
+from flow.ports import Broker, Clock, PartlyPublished, Publication, Settlement
 from flow.runtime.tasks import TaskGroup
+from flow.runtime.trouble import Trouble, TroubleNote, TroubleTexts
 
 __all__ = ["Publisher", "PublisherSettings"]
 
@@ -23,6 +29,13 @@ _log = logging.getLogger("flow.publisher")
 
 _OVERHEAD_BYTES: Final = 512
 """What a message counts for besides its body: its names and headers, roughly."""
+_PATIENCE_S: Final = 3.0
+"""Seconds for which nothing may be published before that is told."""
+_OUTAGE: Final = TroubleTexts("flow.publisher", "the broker confirms again", _PATIENCE_S)
+_SWALLOWING: Final = TroubleTexts("flow.publisher", "all destinations confirm again")
+_SUSPECTS_MAX: Final = 1_000
+_SUSPECT_S: Final = 60.0
+"""Seconds after which a destination that nothing was sent to is as good as any other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +64,101 @@ class _Waiting:
     settled: asyncio.Future[Settlement]
 
 
+class _Line:
+    """What waits for some lanes, and those of them that wait for it."""
+
+    __slots__ = ("_idle", "_waiting")
+
+    def __init__(self) -> None:
+        self._waiting: deque[_Waiting] = deque()
+        self._idle: deque[asyncio.Future[None]] = deque()
+
+    def put(self, each: _Waiting) -> None:
+        """Have a message wait for a lane."""
+        self._waiting.append(each)
+        self._wake_one()
+
+    async def take(self, limit: int) -> list[_Waiting]:
+        """Return what waits, once there is something: as much of it as one call may have."""
+        while not self._waiting:
+            work: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._idle.append(work)
+            await work
+        waiting = self._waiting
+        if len(waiting) <= limit:
+            self._waiting = deque()
+            return list(waiting)
+        batch = [waiting.popleft() for _ in range(limit)]
+        self._wake_one()
+        return batch
+
+    def clear(self) -> list[_Waiting]:
+        """Return all that waits, and forget it."""
+        waiting, self._waiting = list(self._waiting), deque()
+        return waiting
+
+    def _wake_one(self) -> None:
+        while self._idle:
+            work = self._idle.popleft()
+            if not work.done():
+                work.set_result(None)
+                return
+
+
+class _Suspects:
+    """The destinations that do not confirm while others do.
+
+    Args:
+        url: Where the broker is, without secrets.
+        clock: The time.
+    """
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        self._url = url
+        self._clock = clock
+        self._trouble = Trouble(clock, _SWALLOWING)
+        self._last: dict[tuple[str, str], float] = {}
+
+    def __contains__(self, publication: Publication) -> bool:
+        """Return whether a message is for one of them."""
+        return bool(self._last) and _destination_of(publication) in self._last
+
+    @property
+    def present(self) -> TroubleNote:
+        """What is wrong with them at the moment."""
+        self._forget()
+        return self._trouble.present
+
+    def note(self, swallowed: Sequence[Publication], settled: Sequence[Publication]) -> None:
+        """Take note of how a call ended of which the outcome is known in parts, or all."""
+        if not swallowed and not self._last:
+            return
+        for each in settled:
+            self._last.pop(_destination_of(each), None)
+        now = self._clock.monotonic()
+        for each in swallowed:
+            destination = _destination_of(each)
+            if len(self._last) < _SUSPECTS_MAX or destination in self._last:
+                self._last[destination] = now
+        if swallowed:
+            exchange, key = _destination_of(swallowed[0])
+            what = f"what is published to {key!r} through {exchange!r}"
+            reason = f"it does not confirm {what} ({len(self._last)} such destinations)"
+            self._trouble.note(BrokerUnavailable(self._url, reason))
+        self._forget()
+
+    def _forget(self) -> None:
+        oldest = self._clock.monotonic() - _SUSPECT_S
+        for destination in [each for each, last in self._last.items() if last < oldest]:
+            del self._last[destination]
+        if not self._last:
+            self._trouble.note(None)
+
+
+def _destination_of(publication: Publication) -> tuple[str, str]:
+    return publication.exchange, publication.routing_key
+
+
 class Publisher:
     """Publishes what it is given, in the order in which it was given.
 
@@ -69,12 +177,16 @@ class Publisher:
         self._broker = broker
         self._clock = clock
         self._settings = settings or PublisherSettings()
-        self._waiting: deque[_Waiting] = deque()
-        self._idle: deque[asyncio.Future[None]] = deque()
+        self._line = _Line()
+        self._slow_line = _Line()
+        self._suspects = _Suspects(broker.url, clock)
+        self._outage = Trouble(clock, _OUTAGE)
+        self._confirmed_at = clock.monotonic()
+        self._group: TaskGroup | None = None
+        self._has_slow_lane = False
         self._items = 0
         self._bytes = 0
         self._has_stopped = False
-        self._is_late = False
 
     def __len__(self) -> int:
         """Return how many messages are unsettled."""
@@ -85,20 +197,29 @@ class Publisher:
         """Whether it publishes nothing more, so that there is no use in trying again."""
         return self._has_stopped
 
+    @property
+    def trouble(self) -> TroubleNote:
+        """What is wrong with publishing at the moment, if it has lasted for some seconds."""
+        outage = self._outage.present
+        return outage if outage.reason else self._suspects.present
+
     async def run(self) -> None:
         """Publish until it is cancelled; what then is unsettled fails."""
         self._has_stopped = False
         try:
             async with TaskGroup() as group:
+                self._group = group
                 lanes = [
-                    group.start(self._run_lane(), f"publisher {number}")
+                    group.start(self._run_lane(self._line), f"publisher {number}")
                     for number in range(self._settings.lanes)
                 ]
-                await asyncio.wait(lanes)
+                await asyncio.wait(lanes, return_when=asyncio.FIRST_COMPLETED)
+                # In silence, messages would wait for ever once the last lane is gone.
+                raise RuntimeError("a lane of the publisher has ended")
         finally:
+            self._group, self._has_slow_lane = None, False
             self._has_stopped = True
-            waiting, self._waiting = list(self._waiting), deque()
-            self._fail(waiting, self._stopped())
+            self._fail([*self._line.clear(), *self._slow_line.clear()], self._stopped())
 
     def send(self, publication: Publication) -> asyncio.Future[Settlement]:
         """Publish soon. It never waits.
@@ -122,8 +243,8 @@ class Publisher:
             return settled
         self._items += 1
         self._bytes += size
-        self._waiting.append(_Waiting(publication, size, settled))
-        self._wake_one()
+        line = self._slow_line if publication in self._suspects else self._line
+        line.put(_Waiting(publication, size, settled))
         return settled
 
     async def publish(self, publication: Publication) -> Settlement:
@@ -138,43 +259,24 @@ class Publisher:
         """
         return await self.send(publication)
 
-    async def _run_lane(self) -> None:
+    async def _run_lane(self, line: _Line) -> None:
         while True:
-            while not self._waiting:
-                await self._work()
-            batch = self._take()
+            batch = await line.take(self._settings.batch_max)
             try:
                 await self._publish(batch)
             finally:
                 # Only what the lane was cancelled in the middle of is unsettled here.
                 self._fail(batch, self._stopped())
 
-    async def _work(self) -> None:
-        work: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._idle.append(work)
-        await work
-
-    def _wake_one(self) -> None:
-        while self._idle:
-            work = self._idle.popleft()
-            if not work.done():
-                work.set_result(None)
-                return
-
-    def _take(self) -> list[_Waiting]:
-        """Return what waits, as much of it as one call may have."""
-        waiting, limit = self._waiting, self._settings.batch_max
-        if len(waiting) <= limit:
-            self._waiting = deque()
-            return list(waiting)
-        batch = [waiting.popleft() for _ in range(limit)]
-        self._wake_one()
-        return batch
-
     async def _publish(self, batch: Sequence[_Waiting]) -> None:
+        began = self._clock.monotonic()
         try:
             settlements = await self._call([each.publication for each in batch])
+        except PartlyPublished as error:
+            self._settle(batch, error.settlements)
+            self._fail(batch, error)
         except BrokerUnavailable as error:
+            self._note_outage(batch, error, began)
             self._fail(batch, error)
         except Exception as error:  # noqa: BLE001 - whoever sent it is told, whatever it is
             if len(batch) > 1:
@@ -185,25 +287,53 @@ class Publisher:
             _log.warning("cannot publish to %r: %s", batch[0].publication.exchange, error)
             self._fail(batch, error)
         else:
-            for each, settlement in zip(batch, settlements, strict=True):
-                self._let_go(each)
-                if not each.settled.done():
-                    each.settled.set_result(settlement)
+            self._settle(batch, settlements)
 
     async def _call(self, publications: Sequence[Publication]) -> Sequence[Settlement]:
         deadline_s = self._settings.deadline_s
-        with cancel_after(self._clock, deadline_s):
-            settlements = await self._broker.publish(publications)
-            if self._is_late:
-                self._is_late = False
-                _log.warning("the broker %s confirms again", self._broker.url)
-            return settlements
-        error = BrokerUnavailable(self._broker.url, f"it did not confirm within {deadline_s:g} s")
-        if not self._is_late:
-            # Once for as long as it lasts. That the connection is lost, the broker tells itself.
-            self._is_late = True
-            _log.warning("%s", error)
-        raise error
+        try:
+            with cancel_after(self._clock, deadline_s):
+                return await self._broker.publish(publications)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # An adapter has let something of its library through. It must not end the lane.
+            raise BrokerUnavailable(self._broker.url, "the call was cancelled") from error
+        raise BrokerUnavailable(self._broker.url, f"it did not confirm within {deadline_s:g} s")
+
+    def _settle(self, batch: Sequence[_Waiting], outcomes: Sequence[Settlement | None]) -> None:
+        """Tell those of whom it is known what became of their messages."""
+        self._confirmed_at = self._clock.monotonic()
+        self._outage.note(None)
+        pairs = list(zip(batch, outcomes, strict=True))
+        unknown = [each.publication for each, outcome in pairs if outcome is None]
+        health = self._broker.health
+        if not health.is_connected or health.blocked:
+            # Then that is the reason, and not where they go.
+            unknown = []
+        known = [each.publication for each, outcome in pairs if outcome is not None]
+        self._suspects.note(unknown, known)
+        if unknown:
+            self._start_slow_lane()
+        for each, outcome in pairs:
+            if outcome is not None:
+                self._let_go(each)
+                if not each.settled.done():
+                    each.settled.set_result(outcome)
+
+    def _note_outage(self, batch: Sequence[_Waiting], error: FlowError, began: float) -> None:
+        """Take note that nothing was published, unless that is known of this destination."""
+        if not all(each.publication in self._suspects for each in batch):
+            self._outage.note(error, max(began, self._confirmed_at))
+            return
+        self._suspects.note([each.publication for each in batch], [])
+
+    def _start_slow_lane(self) -> None:
+        """Start the lane for destinations that do not confirm, when there is the first one."""
+        if self._group is not None and not self._has_slow_lane:
+            self._has_slow_lane = True
+            self._group.start(self._run_lane(self._slow_line), "publisher, slow")
 
     def _fail(self, batch: Sequence[_Waiting], error: Exception) -> None:
         for each in batch:

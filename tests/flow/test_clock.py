@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from flow.clock import (
+    Deadline,
     HybridClock,
     StoreClock,
     SystemChance,
@@ -25,6 +26,7 @@ from flow.clock import (
 )
 from flow.errors import CorruptRecord
 from flow.ports import Chance, Clock, Threads
+from flow.runtime.tasks import TaskGroup
 from tests.flow.runtime.clocks import ManualClock, settle
 
 NOW_MS = 1_700_000_000_000
@@ -135,7 +137,7 @@ async def test_a_sleeper_that_is_cancelled_leaves_no_timer() -> None:
 async def test_a_block_is_cancelled_when_it_takes_too_long() -> None:
     """A block that does not end in time is cut short, and its scope says so."""
     clock = ManualClock()
-    scopes = list[anyio.CancelScope]()
+    scopes = list[Deadline]()
 
     async def block() -> None:
         with cancel_after(clock, 5.0) as scope:
@@ -150,6 +152,68 @@ async def test_a_block_is_cancelled_when_it_takes_too_long() -> None:
         await settle()
     assert not scope.cancelled_caught
     assert clock.armed == 0
+
+
+@pytest.mark.parametrize("is_inner_first", [True, False])
+@pytest.mark.parametrize("turns", range(3))
+@pytest.mark.parametrize("parts", [1, 50])
+async def test_two_deadlines_at_once_are_one(
+    *, is_inner_first: bool, turns: int, parts: int
+) -> None:
+    """A block whose own timeout is over at the same moment is cut short, and its task goes on."""
+    clock = ManualClock()
+    inner = asyncio.timeout(None)
+    ends = list[str]()
+
+    async def block() -> None:
+        loop = asyncio.get_running_loop()
+        with cancel_after(clock, 5.0) as scope:
+            try:
+                async with inner:
+                    await asyncio.gather(*(loop.create_future() for _ in range(parts)))
+            except TimeoutError:
+                ends.append("inner")
+        ends.extend(["outer"] * scope.cancelled_caught)
+        await settle()
+        ends.append("went on")
+
+    task = TaskGroup().start(block(), "block")
+    await settle()
+    if is_inner_first:
+        inner.reschedule(0)
+    else:
+        clock.block(5.0)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    if is_inner_first:
+        clock.block(5.0)
+    else:
+        inner.reschedule(0)
+    await asyncio.wait([task])
+    assert not task.cancelled()
+    assert ends[-1] == "went on"
+    assert set(ends[:-1]) & {"inner", "outer"}
+    assert task.cancelling() == 0
+
+
+async def test_who_is_cancelled_at_a_deadline_is_cancelled() -> None:
+    """A task that somebody cancels at the moment of its deadline ends as cancelled."""
+    clock = ManualClock()
+
+    async def block() -> None:
+        with cancel_after(clock, 5.0):
+            await asyncio.Event().wait()
+
+    for is_first in (True, False):
+        task = TaskGroup().start(block(), "block")
+        await settle()
+        if is_first:
+            task.cancel()
+        clock.block(5.0)
+        if not is_first:
+            asyncio.get_running_loop().call_soon(task.cancel)
+        await asyncio.wait([task])
+        assert task.cancelled()
 
 
 def test_ids_are_ordered_by_time_and_differ() -> None:

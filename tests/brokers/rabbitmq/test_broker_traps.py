@@ -25,6 +25,8 @@ The traps of aio-pika 10.2, by number:
     `test_a_declaration_may_be_cancelled` (`test_declaring`).
 14. Some calls never return when the connection is lost under them:
     `test_a_lost_connection_leaves_the_outcome_open` (`test_publishing`).
+15. Late confirms of a channel that was given up hold up the whole connection, and a channel that is
+    slow to close is closed twice: `test_late_confirms_hold_nobody_up` (`test_publishing`).
 
 And of RabbitMQ: the delivery limit (`test_deliveries_are_not_counted_out`, in conformance
 `requeued_messages_come_back_first`,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from unittest.mock import AsyncMock
 
+import aiormq
 import pytest
 
 from brokers.rabbitmq.consuming import Consumer
@@ -87,6 +89,26 @@ async def test_a_closed_channel_voids_its_deliveries(link: Link, tasks: Tasks) -
     again[0].ack()
     again[1].ack()
     await consumer.cancel()
+    await consumer.finish()
+
+
+@pytest.mark.parametrize("error", [Exception(), TimeoutError()])
+async def test_a_settlement_that_fails_has_the_consumer_started_again(
+    link: Link, tasks: Tasks, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Whatever the library raises when it cannot send, the consumer comes back by itself."""
+    inbox, ends = Inbox(), Ends()
+    consumer = Consumer("q", 10, inbox, tasks, ends)
+    await consumer.start(link)
+    await send(link, b"1")
+    with monkeypatch.context() as patch:
+        patch.setattr(aiormq.Channel, "basic_ack", AsyncMock(side_effect=error))
+        (await inbox.take_one()).ack()
+        await ends.one()
+    assert (ends.consumers, consumer.is_running) == ([consumer], False)
+    await eventually(lambda: len(tasks) == 0)
+    await consumer.start(link)
+    (await inbox.take_one()).ack()
     await consumer.finish()
 
 

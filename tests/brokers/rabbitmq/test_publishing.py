@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 import pytest
 
-from brokers.rabbitmq import publishing as publishing_module
+from brokers.rabbitmq import (
+    broker as broker_module,
+    patience as patience_module,
+    publishing as publishing_module,
+)
 from brokers.rabbitmq.declaring import declare
 from brokers.rabbitmq.link import Link, connect
 from brokers.rabbitmq.publishing import LANES, Publishing
+from flow.clock import SystemClock
 from flow.errors import BrokerUnavailable, ConfigurationError, TooLarge
-from flow.ports import Envelope, Exchange, Publication, Queue, Settlement, Topology
+from flow.ports import (
+    Envelope,
+    Exchange,
+    PartlyPublished,
+    Publication,
+    Queue,
+    Settlement,
+    Topology,
+)
+from flow.runtime.publisher import Publisher, PublisherSettings
+from flow.runtime.tasks import TaskGroup
 from tests.brokers.memory.waiting import until as eventually
-from tests.brokers.rabbitmq.peers import DEADLINE_S
+from tests.brokers.rabbitmq.peers import DEADLINE_S, connected, depose_leader, queue_on
 from tests.brokers.rabbitmq.test_link import dial_of
+from tests.servers.proxy import proxied
 from tests.servers.rabbitmq import RabbitServer
 
 CONFIRMED, UNROUTABLE, REFUSED = Settlement.CONFIRMED, Settlement.UNROUTABLE, Settlement.REFUSED
@@ -179,6 +196,102 @@ async def test_a_lost_connection_leaves_the_outcome_open(
     await link.close()
     async with asyncio.timeout(DEADLINE_S):
         outcomes = await gathered
-    assert {type(outcome) for outcome in outcomes} <= {BrokerUnavailable, list}
+    assert {type(outcome) for outcome in outcomes} <= {BrokerUnavailable, PartlyPublished, list}
     with pytest.raises(BrokerUnavailable):
         await publishing.publish([MESSAGE], DEADLINE_S)
+
+
+async def test_what_is_confirmed_stays_so(
+    link: Link, publishing: Publishing, broker_url: str, rabbitmq: RabbitServer
+) -> None:
+    """A queue without a leader leaves its own messages unknown, and no others."""
+    await declare(link, Topology(queues=(Queue("dead"),)))
+    dead, nowhere = (replace(MESSAGE, routing_key=key) for key in ("dead", "nowhere"))
+    assert await publishing.publish([dead], DEADLINE_S) == [CONFIRMED]
+    await depose_leader(rabbitmq, broker_url, "dead")
+    with pytest.raises(PartlyPublished, match="no confirm in 1 s") as caught:
+        await publishing.publish([MESSAGE, dead, nowhere, MESSAGE], 1)
+    assert caught.value.settlements == (CONFIRMED, None, UNROUTABLE, CONFIRMED)
+    # A channel that has not published to it before is told that it is not there.
+    assert await publishing.publish([dead, MESSAGE], DEADLINE_S) == [REFUSED, CONFIRMED]
+
+
+async def test_a_connection_that_confirms_nothing_is_given_up(
+    broker_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Call after call without a confirm costs the connection, and one that confirms does not."""
+    monkeypatch.setattr(patience_module, "FIRST_S", 0.3)
+    async with proxied(broker_url) as proxy, asyncio.timeout(DEADLINE_S):
+        link = await connect(dial_of(proxy.url))
+        await declare(link, Topology(queues=(Queue("q"),)))
+        publishing, lost = Publishing(link, lambda: "made"), list[str]()
+        link.on_lost = lambda _, reason: lost.append(reason)
+        proxy.sever(there=False)
+        with pytest.raises(BrokerUnavailable, match="no confirm"):
+            await publishing.publish([MESSAGE], 0.1)
+        proxy.mend()
+        assert await publishing.publish([MESSAGE], DEADLINE_S) == [CONFIRMED]
+        proxy.sever(there=False)
+        calls = 0
+        while link.is_up:
+            with pytest.raises(BrokerUnavailable):
+                await publishing.publish([MESSAGE], 0.1)
+            calls += 1
+        assert calls >= 3
+        assert lost == ["nothing that was published on it was confirmed"]
+        proxy.mend()
+        await link.close()
+        assert len(lost) == 1
+
+
+async def test_late_confirms_hold_nobody_up(broker_url: str) -> None:
+    """What comes in on channels that were given up long ago does not hold up the connection."""
+    async with proxied(broker_url) as proxy:
+        link = await connect(dial_of(proxy.url, heartbeat_s=2))
+        await declare(link, Topology(queues=(Queue("q"),)))
+        publishing = Publishing(link, lambda: "made")
+        await eventually(lambda: not link.raw.channels)
+        assert await publishing.publish([MESSAGE], DEADLINE_S) == [CONFIRMED]
+        proxy.sever(there=False)
+        lost = replace(MESSAGE, routing_key="nowhere")
+        with pytest.raises(BrokerUnavailable):
+            await publishing.publish([lost] * 50, 0.2)
+        # Longer than the library waits for the end of a channel, which is a heartbeat.
+        with pytest.raises(BrokerUnavailable):
+            await publishing.publish([lost] * 50, 2.5)
+        proxy.mend()
+        assert await publishing.publish([MESSAGE], 3) == [CONFIRMED]
+        assert link.is_up
+        await link.close()
+
+
+async def test_a_publisher_outlives_calls_that_are_too_late(
+    broker_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deadlines of the adapter and of the publisher that are over together stop nothing."""
+    monkeypatch.setattr(broker_module, "PUBLISH_S", 0.2)
+    async with proxied(broker_url) as proxy, connected(proxy.url) as broker, TaskGroup() as group:
+        await queue_on(broker)
+        publisher = Publisher(broker, SystemClock(), PublisherSettings(deadline_s=0.2))
+        group.start(publisher.run(), "publisher")
+        for _ in range(3):
+            proxy.sever(there=False)
+            futures = list[asyncio.Future[Settlement]]()
+            for _ in range(6):
+                futures += [publisher.send(MESSAGE) for _ in range(200)]
+                await asyncio.sleep(0)
+            await asyncio.wait(futures)
+            assert all(isinstance(each.exception(), BrokerUnavailable) for each in futures)
+            proxy.mend()
+        lanes = [each for each in asyncio.all_tasks() if each.get_name().startswith("publisher ")]
+        assert len(lanes) == PublisherSettings().lanes
+        async with asyncio.timeout(DEADLINE_S):
+            await confirmed(publisher)
+
+
+async def confirmed(publisher: Publisher) -> None:
+    """Publish until it is confirmed."""
+    while True:
+        with contextlib.suppress(BrokerUnavailable):
+            assert await publisher.publish(MESSAGE) is CONFIRMED
+            return

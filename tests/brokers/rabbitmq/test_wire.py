@@ -20,6 +20,7 @@ class Notes:
 
     def __init__(self) -> None:
         self.said: list[str | None] = []
+        self.dropped: dict[int, bool] = {}
 
     def note_blocked(self, reason: str | None) -> None:
         """Note it."""
@@ -172,3 +173,25 @@ async def test_what_is_left_of_a_frame_can_be_read() -> None:
     reader = reader_of(b"\x00\x00\x00" + struct.pack(">I", 3) + b"abc\xce")
     assert await reader.readexactly(1) == b"\x00"
     assert await reader.read() == b"\x00\x00" + struct.pack(">I", 3) + b"abc\xce"
+
+
+async def test_what_comes_in_on_a_dropped_channel_is_left_out() -> None:
+    """A message that has begun is read to its end; then nothing is, until the channel is closed."""
+    begun = deliver(b"", b"q"), header(b"\0\0", 0)
+    ack, other = frame_of(Basic.Ack(1), 1), frame_of(Basic.Ack(2), 2)
+    end = frame_of(Channel.CloseOk(), 1)
+    notes = Notes()
+    reader = reader_of(*begun, ack, other, *begun, end, ack, notes=notes)
+    assert await read_frame(reader) == begun[0]
+    notes.dropped[1] = False
+    assert [await read_frame(reader) for _ in range(4)] == [begun[1], other, end, ack]
+    assert notes.dropped == {}
+
+
+async def test_the_end_of_a_dropped_channel_is_told() -> None:
+    """If the broker closes the channel at the same moment, that is not left out either."""
+    notes = Notes()
+    notes.dropped[1] = True
+    close = frame_of(Channel.Close(404, "gone", 0, 0), 1)
+    assert await read_frame(reader_of(close, notes=notes)) == close
+    assert (notes.said, notes.dropped) == (["channel 1: gone"], {})

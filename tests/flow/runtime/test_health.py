@@ -39,6 +39,10 @@ def test_a_process_that_is_well_says_nothing() -> None:
             "the broker amqp://host: queue q",
         ),
         (
+            replace(WELL, publishing=TroubleNote("no confirm", 12.4, 3)),
+            "publishing has failed for 12 s, 3 failures: no confirm",
+        ),
+        (
             replace(WELL, orchestrator=OrchestratorHealth(owner="a", store="x", trouble=AWAY)),
             "the store has been away for 12 s, 3 failures: no route",
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Literal
 
 import pytest
 
@@ -13,6 +14,7 @@ from flow.errors import BrokerUnavailable, InvalidInput, Overloaded
 from flow.ports import Envelope, Publication, Queue, Settlement, Topology
 from flow.runtime.publisher import Publisher, PublisherSettings
 from flow.runtime.tasks import TaskGroup
+from flow.runtime.trouble import TroubleNote
 from tests.flow.runtime.clocks import ManualClock, settle
 from tests.flow.runtime.worker_bench import OddBroker
 
@@ -200,5 +202,102 @@ async def test_a_silent_broker_is_one_line(caplog: pytest.LogCaptureFixture) -> 
             press.broker.gate.set()
             await publisher.publish(to())
             await publisher.publish(to())
-            assert caplog.messages[-1].endswith("confirms again")
+            assert caplog.messages[-1].endswith("confirms again, after 4.0 s")
     assert len(caplog.records) == 4
+
+
+async def test_an_outage_is_told_whatever_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    """Calls that fail at once are told once they do so for seconds, in the log and in health."""
+    press = Press()
+    async with press.open() as publisher:
+        press.broker.down = True
+        for _ in range(5):
+            with pytest.raises(BrokerUnavailable):
+                await publisher.publish(to())
+            assert publisher.trouble == TroubleNote()
+            await press.clock.advance(0.5)
+        await press.clock.advance(0.5)
+        with pytest.raises(BrokerUnavailable):
+            await publisher.publish(to())
+        assert (publisher.trouble.for_s, publisher.trouble.failures) == (3.0, 6)
+        press.broker.down = False
+        await publisher.publish(to())
+        assert publisher.trouble == TroubleNote()
+    assert [text.rpartition(" ")[0] for text in caplog.messages] == [
+        f"the broker {press.broker.url} cannot be reached: the connection is not",
+        "the broker confirms again, after 3.0",
+    ]
+
+
+async def test_a_lane_outlives_what_an_adapter_lets_through() -> None:
+    """A cancellation that nobody asked for fails the call, and no lane ends by it."""
+    press = Press(PublisherSettings(lanes=1))
+    async with press.open() as publisher:
+        for _ in range(3):
+            press.broker.gate = Leaking()
+            with pytest.raises(BrokerUnavailable, match="was cancelled"):
+                await publisher.publish(to())
+        press.broker.gate = asyncio.Event()
+        press.broker.gate.set()
+        assert await publisher.publish(to()) is Settlement.CONFIRMED
+
+
+async def test_two_deadlines_at_once_end_no_lane() -> None:
+    """Calls whose own deadline is over at the same moment as the publisher's end no lane."""
+    press = Press(PublisherSettings(deadline_s=10, lanes=2))
+    async with press.open() as publisher:
+        for _ in range(6):
+            press.broker.gate = gate = Impatient()
+            outcomes = [publisher.send(to()) for _ in range(3)]
+            await settle()
+            gate.ring()
+            press.clock.block(10)
+            await asyncio.wait(outcomes)
+            assert {type(each.exception()) for each in outcomes} == {BrokerUnavailable}
+        press.broker.gate = asyncio.Event()
+        press.broker.gate.set()
+        async with asyncio.timeout(10):
+            assert await publisher.publish(to()) is Settlement.CONFIRMED
+
+
+async def test_a_lane_that_ends_is_no_secret() -> None:
+    """If a lane is gone the publisher fails, so that its process is restarted."""
+    publisher = Press().publisher
+    ending = asyncio.gather(publisher.run(), return_exceptions=True)
+    await settle()
+    (lane,) = [each for each in asyncio.all_tasks() if each.get_name() == "publisher 2"]
+    lane.cancel()
+    (error,) = await ending
+    assert isinstance(error, RuntimeError)
+    assert publisher.has_stopped
+
+
+class Leaking(asyncio.Event):
+    """What a call waits for that ends in a cancellation by nobody."""
+
+    async def wait(self) -> Literal[True]:
+        """Raise it."""
+        raise asyncio.CancelledError
+
+
+class Impatient(asyncio.Event):
+    """What calls wait for that have a deadline of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._scopes: list[asyncio.Timeout] = []
+
+    async def wait(self) -> Literal[True]:
+        """Wait until the deadline is over."""
+        try:
+            async with asyncio.timeout(None) as scope:
+                self._scopes.append(scope)
+                # As adapters do. To cancel many takes a while, in which the next one may cancel.
+                return (await asyncio.gather(super().wait()))[0]
+        except TimeoutError as error:
+            raise BrokerUnavailable("memory://", "no confirm in 10 s") from error
+
+    def ring(self) -> None:
+        """Have the deadline be over."""
+        for scope in self._scopes:
+            scope.reschedule(0)

@@ -1,5 +1,6 @@
 """Errors of peers, data and set-up."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flow.errors.base import FlowError
@@ -161,7 +162,7 @@ class SimulationStuck(SimulationError):
     """A simulation waits for what never happens, or does not end."""
 
     what: str
-    waiting: list[str]
+    waiting: Sequence[str]
 
     def __str__(self) -> str:
         """Tell why, and name the tasks that wait."""

@@ -46,7 +46,7 @@ from flow.kernel.machine import MachineTask, Ref, Registry
 from flow.kernel.steps import STEP
 from flow.kernel.tree import Changes, Node, Tree
 from flow.kernel.turn import Accepted, Dropped, Moment, Program, Refused, Turn, Verdict
-from flow.kernel.waiters import WAITER, WaiterData, answer, wait
+from flow.kernel.waiters import WAITER, WaiterData, answer, wait, wait_again
 from flow.retry import NO_RETRY, VERDICT_RETRY, RetryPolicy
 from flow.status import ENDED, Status
 
@@ -375,6 +375,7 @@ def _resume(turn: Turn, program: Program, event: ResumeRequested) -> Verdict:
         case Status.FAILURE:
             began = execution.Began(turn.now_ms, turn.clock_ms, program.timeout_ms)
             turn.root.apply(execution.REVIVE, began)
+            wait_again(turn.root)
             program.revive(turn)
         case _:
             return _refuse(turn, "resume", "only a suspended or failed execution can be resumed")

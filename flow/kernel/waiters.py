@@ -4,7 +4,10 @@ Theory of operation
 -------------------
     PENDING -> SUCCESS              (the execution has ended: the answer has to be sent)
     SUCCESS -> SUCCESS              (asked once more after the end: the answer is sent once more)
-    SUCCESS -> PENDING              (asked once more, and the execution goes on again)
+    SUCCESS -> PENDING              (the execution has failed, and goes on again)
+
+So who waits is told of each end. An answer that was not sent before the execution went on is not
+sent any more: it would tell of an end that is none.
 
 Waiters are children of the root, so that they survive whoever knows them. Those who ask again by
 themselves need none of this, and the runtime keeps them in memory.
@@ -21,7 +24,7 @@ from flow.kernel.machine import MachineTask, MachineType, Transition
 from flow.kernel.tree import Node
 from flow.status import ENDED, Status
 
-__all__ = ["WAITER", "WAITERS_MAX", "WaiterData", "answer", "wait"]
+__all__ = ["WAITER", "WAITERS_MAX", "WaiterData", "answer", "wait", "wait_again"]
 
 WAITERS_MAX: Final = 1_000
 """How many waiters an execution may have in its life."""
@@ -54,7 +57,12 @@ ANSWER: Final = Transition(
     Status.SUCCESS,
     _keep,
 )
-WAIT_AGAIN: Final = Transition("wait", frozenset({Status.SUCCESS}), Status.PENDING, _keep)
+WAIT_AGAIN: Final = Transition(
+    "wait",
+    frozenset({Status.PENDING, Status.SUCCESS}),
+    Status.PENDING,
+    _keep,
+)
 
 WAITER: Final = MachineType("waiter", 1, Status, WaiterData, _tasks)
 
@@ -75,8 +83,6 @@ def wait(root: Node, name: str, data: WaiterData) -> TooMany | None:
     if node is not None:
         if has_ended:
             node.apply(ANSWER, None)
-        elif node.state is Status.SUCCESS:
-            node.apply(WAIT_AGAIN, None)
     elif len(waiters) >= WAITERS_MAX:
         return TooMany("waiters for one execution", WAITERS_MAX)
     else:
@@ -91,5 +97,14 @@ def answer(root: Node) -> None:
         root: The execution.
     """
     for node in root.collection("waiters", WAITER):
-        if node.state is Status.PENDING:
-            node.apply(ANSWER, None)
+        node.apply(ANSWER, None)
+
+
+def wait_again(root: Node) -> None:
+    """Have everybody wait once more who was told, or was to be: the execution goes on.
+
+    Args:
+        root: The execution.
+    """
+    for node in root.collection("waiters", WAITER):
+        node.apply(WAIT_AGAIN, None)

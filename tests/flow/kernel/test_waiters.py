@@ -72,19 +72,21 @@ def test_whoever_asks_after_the_end_is_answered_at_once() -> None:
     assert answers(run) == ["waiters/w1"]
 
 
-def test_a_resumed_failure_is_told_to_who_asks_anew() -> None:
-    """After a resume only those are answered again who have asked again."""
+def test_who_waits_is_told_of_each_end() -> None:
+    """After a resume everybody waits once more, whether they were told of the failure or not."""
     run = Run(planned(step("a"))).start()
     run.decide(asked())
     run.decide(asked("other"))
     run.fail("steps/a")
     answered = [one for one in run.tree.regenerate() if isinstance(one.task, SendAnswer)]
+    assert [one.ref.path for one in answered] == ["waiters/w1", "waiters/other"]
     run.resume()
-    assert run.decide(asked()) == Accepted(Status.RUNNING)
+    # What was not sent until now would tell of an end that is none.
     wanted = [one.task.validate(one.ref, run.tree.node(one.ref.path)) for one in answered]
-    assert wanted == [False, True]
+    assert wanted == [False, False]
+    assert run.decide(asked()) == Accepted(Status.RUNNING)
     run.succeed("steps/a")
-    assert answers(run) == ["waiters/w1"]
+    assert answers(run) == ["waiters/w1", "waiters/other"]
 
 
 def test_there_is_an_end_to_waiters() -> None:

@@ -84,6 +84,7 @@ class Execution(RuleBasedStateMachine):
         self.sent: list[tuple[str, Attempt]] = []
         self.results: dict[int, bytes | None] = {}
         self.commands = 0
+        self.waiters: set[str] = set()
         self.owed: set[str] = set()
 
     # -------------------------------------------------------------------------- events
@@ -158,13 +159,18 @@ class Execution(RuleBasedStateMachine):
     @rule()
     def resume(self) -> None:
         """Resume what is suspended, or try again what has failed."""
+        had_failed, epoch = self.model.root.status == "FAILURE", self.model.epoch
         self.model.resume()
+        if had_failed and self.model.epoch > epoch:
+            # It goes on, and everybody is owed an answer about its next end.
+            self.owed = set(self.waiters)
         self.commands += 1
         self._decide(ResumeRequested(f"c{self.commands}"))
 
     @rule(pick=st.integers(1, 3))
     def ask(self, pick: int) -> None:
         """Ask for an answer that is kept, perhaps not for the first time."""
+        self.waiters.add(f"waiters/w{pick}")
         self.owed.add(f"waiters/w{pick}")
         self._decide(AnswerRequested(f"w{pick}", "shop.reply.1", f"c{pick}"))
 

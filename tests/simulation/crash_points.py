@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import logging
 import multiprocessing
 import sys
 import time
@@ -25,6 +24,7 @@ from typing import Final
 
 from flow.testing.simulation.failpoints import POINTS
 from tests.simulation.crash_run import CrashRun, crash
+from tests.simulation.run import quietly
 
 __all__ = ["Swept", "main", "sweep"]
 
@@ -84,12 +84,12 @@ def sweep(first: int, every: int = 1) -> Swept:
         first: The number of the point.
         every: Which part of the second points is taken: every n-th, others for each first one.
     """
-    logging.disable(logging.CRITICAL)
     swept = Swept()
-    single = crash(first)
-    swept.add(single)
-    for second in range(first + 1 + first % every, len(single.passed), every):
-        swept.add(crash(first, second))
+    with quietly():
+        single = crash(first)
+        swept.add(single)
+        for second in range(first + 1 + first % every, len(single.passed), every):
+            swept.add(crash(first, second))
     return swept
 
 
@@ -103,10 +103,10 @@ def main(arguments: Sequence[str]) -> int:
         The exit code.
     """
     options = _parser().parse_args(arguments)
-    logging.disable(logging.CRITICAL)
-    if options.at is not None:
-        return _replay(options.at, options.trace)
-    return _sweep(options.jobs, options.every)
+    with quietly():
+        if options.at is not None:
+            return _replay(options.at, options.trace)
+        return _sweep(options.jobs, options.every)
 
 
 def _parser() -> argparse.ArgumentParser:

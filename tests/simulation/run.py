@@ -35,7 +35,7 @@ from tests.simulation.nemesis import Nemesis
 from tests.simulation.scenario import Scenario, Sizes
 from tests.simulation.world import World
 
-__all__ = ["Outcome", "run"]
+__all__ = ["Outcome", "quietly", "run"]
 
 CHECK_S: Final = 1.0
 PATIENCE_S: Final = 7_200.0
@@ -84,7 +84,7 @@ def run(scenario: Scenario, lines: int = 40) -> Outcome:
     simulation = Simulation(scenario.seed, settings)
     world = World(simulation, scenario)
     try:
-        with _quietly(), _sized(scenario.sizes):
+        with quietly(), _sized(scenario.sizes):
             simulation.run(lambda _: _live(world))
     except _Broken:
         simulation.note("the run is given up")
@@ -102,7 +102,7 @@ def run(scenario: Scenario, lines: int = 40) -> Outcome:
 
 
 @contextmanager
-def _quietly() -> Generator[None]:
+def quietly() -> Generator[None]:
     """Log nothing: what goes wrong is meant to, and nobody would read it."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

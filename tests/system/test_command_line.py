@@ -92,7 +92,7 @@ async def test_a_flow_from_its_commands_alone(
         assert "paused" in (await command(shop, "workflows"))[1]
         assert "checkout  goes on" in (await command(shop, "unpause", "checkout"))[1]
         code, text = await command(shop, "doctor")
-        assert (code, text.splitlines()[-1]) == (0, "all is well")
+        assert (code, text.splitlines()[-1]) == (0, "all is well"), text
         for process in (workers, orchestrators):
             process.send(signal.SIGTERM)
             assert await asyncio.to_thread(process.expect_end) == 0

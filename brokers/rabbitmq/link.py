@@ -206,9 +206,9 @@ class Link:
         Args:
             channel: The channel. It may be closed already, and the connection lost.
         """
-        raw = self._raw
-        if raw is not None and raw.channels.get(channel.number) is channel:
-            self.dropped.setdefault(channel.number, False)
+        raw, number = self._raw, channel.number
+        if raw is not None and not channel.is_closed and raw.channels.get(number) is channel:
+            self.dropped.setdefault(number, False)
         self._tasks.start(_close_channel(channel), "rabbitmq: close a channel")
 
     def abandon(self, channel: aiormq.Channel) -> None:

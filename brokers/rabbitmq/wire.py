@@ -49,9 +49,15 @@ _FRAME_END: Final = b"\xce"
 _CLOSE: Final = b"\x00\x0a\x00\x32"
 _CHANNEL_CLOSE: Final = b"\x00\x14\x00\x28"
 _CHANNEL_CLOSE_OK: Final = b"\x00\x14\x00\x29"
+_CHANNEL_OPEN_OK: Final = b"\x00\x14\x00\x0b"
+_CHANNEL_CHANGES: Final = (_CHANNEL_CLOSE, _CHANNEL_CLOSE_OK, _CHANNEL_OPEN_OK)
 _BLOCKED: Final = b"\x00\x0a\x00\x3c"
 _UNBLOCKED: Final = b"\x00\x0a\x00\x3d"
 _DELIVER: Final = b"\x00\x3c\x00\x3c"
+_RETURN: Final = b"\x00\x3c\x00\x32"
+_ACK: Final = b"\x00\x3c\x00\x50"
+_NACK: Final = b"\x00\x3c\x00\x78"
+_UNASKED: Final = (_DELIVER, _RETURN, _ACK, _NACK)
 _TEXT_BYTES: Final = 255
 
 
@@ -144,11 +150,16 @@ class FrameReader:
     def _is_for_nobody(self, kind: int, channel: int, payload: bytes) -> bool:
         """Return whether to leave out a frame on a channel that nobody listens to."""
         dropped = self._listener.dropped
-        if kind == _METHOD and payload.startswith((_CHANNEL_CLOSE, _CHANNEL_CLOSE_OK)):
+        if kind == _METHOD and payload.startswith(_CHANNEL_CHANGES):
+            # It is closed, or the broker had closed it already, and its number has another one now.
             del dropped[channel]
             return False
+        if kind == _METHOD:
+            # Whoever has asked something on the channel gets the answer.
+            is_unasked = payload.startswith(_UNASKED)
+            dropped[channel] = dropped[channel] or is_unasked
+            return is_unasked
         # The rest of a message whose beginning was read is waited for.
-        dropped[channel] = dropped[channel] or kind == _METHOD
         return dropped[channel]
 
     def _note(self, payload: bytes) -> None:

@@ -188,6 +188,26 @@ async def test_what_comes_in_on_a_dropped_channel_is_left_out() -> None:
     assert notes.dropped == {}
 
 
+async def test_answers_on_a_dropped_channel_are_passed_on() -> None:
+    """Whoever has asked something on it, such as to cancel a consumer, still gets the answer."""
+    answer, ack = frame_of(Basic.CancelOk("c"), 1), frame_of(Basic.Ack(1), 1)
+    end = frame_of(Channel.CloseOk(), 1)
+    notes = Notes()
+    notes.dropped[1] = False
+    reader = reader_of(ack, answer, ack, end, notes=notes)
+    assert [await read_frame(reader) for _ in range(2)] == [answer, end]
+
+
+async def test_another_channel_of_the_same_number_is_heard() -> None:
+    """A number that the broker has given up is used again, and then nothing is left out."""
+    opened, ack = frame_of(Channel.OpenOk(), 1), frame_of(Basic.Ack(1), 1)
+    notes = Notes()
+    notes.dropped[1] = True
+    reader = reader_of(opened, ack, notes=notes)
+    assert [await read_frame(reader) for _ in range(2)] == [opened, ack]
+    assert notes.dropped == {}
+
+
 async def test_the_end_of_a_dropped_channel_is_told() -> None:
     """If the broker closes the channel at the same moment, that is not left out either."""
     notes = Notes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from flow import Flow, Status
@@ -15,6 +16,8 @@ from tests.simulation.world import NAMESPACE, World
 
 __all__ = ["Closer"]
 
+RESUMING: Final = ("resume", "retry")
+"""What starts an execution again that has ended."""
 LOOK_S: Final = 30.0
 SHORT_S: Final = 1.0
 
@@ -31,7 +34,8 @@ class Closer:
         """Begin with everything open."""
         self._world = world
         self._crew = crew
-        self._open = [start.id for start in world.scenario.executions]
+        self._all = [start.id for start in world.scenario.executions]
+        self._open: list[str] = []
         self._given_up: dict[str, None] = {}
         self._is_done = asyncio.Event()
 
@@ -39,8 +43,6 @@ class Closer:
         """Return when every execution has ended and every client has its answers."""
         member = self._world.cluster.start("closer", self._main, has_store=False)
         await self._is_done.wait()
-        for driver in self._crew.drivers.values():
-            await driver.is_served.wait()
         self._world.cluster.kill(member.name)
 
     def describe(self) -> str:
@@ -59,13 +61,25 @@ class Closer:
         app.play()
         async with app:
             member.ready.set()
-            async with TaskGroup() as tasks:
-                started = [
-                    tasks.start(self._end(app, member, each), each) for each in list(self._open)
-                ]
-                await asyncio.gather(*started)
+            await self._end_all(app, member, self._all)
+            for driver in self._crew.drivers.values():
+                await driver.is_served.wait()
+            # A resume that was asked for long ago may have arrived after the end of an execution.
+            await self._end_all(app, member, self._resumed())
             self._is_done.set()
             await asyncio.Event().wait()
+
+    def _resumed(self) -> list[str]:
+        """Return the executions that a client may have resumed."""
+        resuming = [each for each in self._world.scenario.controls if each.verb in RESUMING]
+        targets = {each.target for each in resuming}
+        return [each for each in self._all if each in targets]
+
+    async def _end_all(self, app: Flow, member: Member, ids: Sequence[str]) -> None:
+        self._open = list(ids)
+        async with TaskGroup() as tasks:
+            started = [tasks.start(self._end(app, member, each), each) for each in ids]
+            await asyncio.gather(*started)
 
     async def _unpause(self, app: Flow) -> None:
         for workflow in await app.workflows.paused():

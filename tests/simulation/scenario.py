@@ -6,7 +6,7 @@ What happens in a run follows from the scenario and the code alone. A scenario c
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
@@ -218,18 +218,21 @@ class Scenario:
             kept: Which parts.
         """
         executions = _chosen(self.executions, kept.executions)
-        targets = {start.id for start in executions}
-        targets.update(self.programs[start.program].id for start in executions)
-        targets.add("")
+        # One of a workflow that nobody executes is there from the beginning, and stays.
+        gone = self._targets(self.executions) - self._targets(executions)
         controls = _chosen(self.controls, kept.controls)
         return replace(
             self,
             executions=executions,
-            controls=tuple(each for each in controls if each.target in targets),
+            controls=tuple(each for each in controls if each.target not in gone),
             faults=_chosen(self.faults, kept.faults),
             chances=Faults() if kept.is_calm else self.chances,
             kept=kept,
         )
+
+    def _targets(self, executions: Sequence[Start]) -> set[str]:
+        workflows = {self.programs[start.program].id for start in executions}
+        return workflows | {start.id for start in executions}
 
     def program_of(self, execution: str) -> Program:
         """Return what an execution executes.

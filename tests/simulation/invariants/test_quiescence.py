@@ -84,7 +84,7 @@ def orchestrator(plant: Plant, **left: Any) -> None:
     """Let an orchestrator live that holds nothing but what a test says."""
     batch = SimpleNamespace(touches={}, deliveries=[], settled=[])
     dispatcher = SimpleNamespace(
-        unsettled=left.get("unsettled", 0), _parking=[], _refused=[], waiting={}
+        unsettled=left.get("unsettled", 0), _parking=[], refusals=[], waiting={}
     )
     engine = SimpleNamespace(
         committer=SimpleNamespace(batch=batch),

@@ -5,14 +5,32 @@ import sys
 import time
 
 from flow import Flow
+from flow.errors import MissingSteps
+
+PATIENCE_S = 30.0
 
 app = Flow("delivery").play()
+
+
+async def wait_for_services(name: str) -> None:
+    """Wait until all steps of a workflow are announced: who starts all at once is that early."""
+    patient_until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            await app.workflows.load(name)
+        except MissingSteps:
+            if time.monotonic() > patient_until:
+                raise
+            await asyncio.sleep(0.5)
+        else:
+            return
 
 
 async def main(orders: int) -> None:
     """Order suppers, all at once."""
     began = time.monotonic()
     async with app:
+        await wait_for_services("supper")
         supper = await app.workflows.load("supper")
         texts = await asyncio.gather(
             *(

@@ -22,7 +22,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from copy import copy
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from flow import codec
@@ -248,18 +248,22 @@ class Catalogue:
         except (MissingSteps, DefinitionError) as error:
             self._cannot_close(each, error)
             return
+        if hash_ != each.hash:
+            await self._keep(each, definition, hash_)
+        # Not sooner: until it is kept, whoever starts it has to hear what it waits for.
+        self._definitions.troubles.pop(opened.id, None)
         if each.trouble:
             each.trouble = ""
             _log.warning("workflow %r is complete: its steps are announced", opened.id)
-        self._definitions.troubles.pop(opened.id, None)
-        if hash_ == each.hash:
-            return
-        if each.hash and self._definitions.hash_of(opened.id) not in (each.hash, hash_):
-            _log.info("workflow %r was replaced by somebody else, and stays so", opened.id)
+
+    async def _keep(self, each: _Open, definition: WorkflowDefinition, hash_: str) -> None:
+        if each.hash and self._definitions.hash_of(definition.id) not in (each.hash, hash_):
+            _log.info("workflow %r was replaced by somebody else, and stays so", definition.id)
             return
         await self._definitions.save([definition])
         each.hash = hash_
-        _log.info("workflow %r has %d steps now (%s)", opened.id, len(definition.steps), hash_[:8])
+        count = len(definition.steps)
+        _log.info("workflow %r has %d steps now (%s)", definition.id, count, hash_[:8])
 
     def _cannot_close(self, each: _Open, error: FlowError) -> None:
         self._definitions.troubles[each.opened.id] = error
@@ -351,7 +355,7 @@ def _row(record: StepRecord) -> dict[str, Any]:
     except CorruptRecord as error:
         return {**row, "trouble": str(error)}
     step = announced.step
-    policy = {part.name: getattr(step, part.name) for part in fields(step)}
+    policy = step._asdict()
     policy["retry"] = None if step.retry is None else asdict(step.retry)
     return {
         **row,

@@ -21,7 +21,7 @@ from pamqp.commands import Basic
 
 from flow.ports import Envelope
 
-__all__ = ["envelope_of", "properties_of"]
+__all__ = ["envelope_from", "envelope_of", "properties_of"]
 
 DEATH_REASON: Final = "flow-death-reason"
 DEATH_QUEUE: Final = "flow-death-queue"
@@ -72,7 +72,16 @@ def envelope_of(message: DeliveredMessage) -> Envelope:
     Args:
         message: What the library has received.
     """
-    properties = message.header.properties
+    return envelope_from(message.header.properties, message.body)
+
+
+def envelope_from(properties: Basic.Properties, body: bytes) -> Envelope:
+    """Return the envelope of a message.
+
+    Args:
+        properties: Its properties.
+        body: Its body.
+    """
     headers: dict[str, str] = {}
     message_id = properties.message_id or ""
     if properties.headers:
@@ -80,7 +89,7 @@ def envelope_of(message: DeliveredMessage) -> Envelope:
         message_id = headers.pop(ORIGINAL_ID, message_id)
     return Envelope(
         type=properties.message_type or "",
-        body=message.body,
+        body=body,
         message_id=message_id,
         correlation_id=properties.correlation_id or "",
         reply_to=properties.reply_to or "",

@@ -20,6 +20,7 @@ from aiormq.exceptions import ProbableAuthenticationError
 from pamqp.commands import Channel
 
 from brokers.rabbitmq.errors import FAULTS, LOST, answer, is_own_cancellation, reason_of
+from brokers.rabbitmq.multiplexer import Multiplexer
 from brokers.rabbitmq.tasks import Tasks
 from brokers.rabbitmq.url import Address
 from brokers.rabbitmq.wire import Transport
@@ -72,8 +73,10 @@ class Link:
         trouble: Why the connection was lost, or an empty string.
         last_words: What the broker said when it closed the connection, or an empty string.
         dropped: The channels that are to be closed, see `brokers.rabbitmq.wire.Listener`.
+        multiplexer: The owner of its socket, if channels may be taken over from the library.
         on_lost: Called with this link and the reason when it is lost; not after `close`.
         on_blocked: Called when `blocked` has changed.
+        on_expire: Called when nothing more can be expected of the connection.
     """
 
     def __init__(self, url: str) -> None:
@@ -82,8 +85,10 @@ class Link:
         self.trouble = ""
         self.last_words = ""
         self.dropped: dict[int, bool] = {}
+        self.multiplexer: Multiplexer | None = None
         self.on_lost: Callable[[Link, str], None] | None = None
         self.on_blocked: Callable[[Link], None] | None = None
+        self.on_expire: Callable[[], None] | None = None
         self._connection: aio_pika.Connection | None = None
         self._raw: aiormq.Connection | None = None
         self._is_closing = False
@@ -259,6 +264,8 @@ class Link:
         for scope in self._scopes:
             if not scope.expired():
                 scope.reschedule(now)
+        if self.on_expire is not None:
+            self.on_expire()
 
     def _lost(self, error: BaseException | None) -> None:
         silent = error is None or isinstance(error, asyncio.CancelledError)
@@ -286,13 +293,12 @@ async def connect(dial: Dial) -> Link:
         client_properties={"connection_name": dial.name} if dial.name else {},
     )
     # The library's own transport would take the options of TLS from the URL.
-    connection.kwargs = {
-        **connection.kwargs,
-        "transport_factory": Transport(dial.context, link),
-    }
+    transport = Transport(dial.context, link, is_shared=dial.address.is_native)
+    connection.kwargs = {**connection.kwargs, "transport_factory": transport}
     try:
         deadline = asyncio.timeout(CONNECT_S)
         await answer(connection.connect(), url, "to connect", CONNECT_S, deadline)
+        link.multiplexer = transport.multiplexer
         link.attach(connection)
     except BrokerUnavailable as error:
         await hang_up(connection)

@@ -31,14 +31,12 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import aiormq
-from aiormq.exceptions import DeliveryError, PublishError
-from pamqp.commands import Basic
-
-from brokers.rabbitmq.convert import properties_of
+from brokers.rabbitmq.deadlines import Deadlines
 from brokers.rabbitmq.declaring import has_exchange
-from brokers.rabbitmq.errors import LOST, is_own_cancellation, reason_of
+from brokers.rabbitmq.errors import LOST, reason_of
+from brokers.rabbitmq.lane import Lane, LibraryLane, Outcome, Refused
 from brokers.rabbitmq.link import Link
+from brokers.rabbitmq.native_lane import NativeLane
 from brokers.rabbitmq.patience import Patience
 from flow.errors import BrokerUnavailable, ConfigurationError, TooLarge
 from flow.ports import PartlyPublished, Publication, Settlement, check_publication
@@ -60,115 +58,6 @@ ROUNDS: Final = 8
 _MISSING: Final = re.compile(r"no exchange '(.*)' in vhost")
 _REFUSED: Final = re.compile(r"access to (?:exchange '(.*)' in vhost|default exchange)")
 _TOO_LARGE: Final = re.compile(r"is larger than (?:configured )?max size (\d+)")
-
-_Outcome = Settlement | Exception
-
-
-class Refused(Exception):
-    """The broker has closed the channel, because of this message or of another one.
-
-    Args:
-        reason: What it said.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-class Lane:
-    """A channel to publish on.
-
-    Args:
-        link: Its connection.
-        channel: The channel.
-        new_id: Makes ids.
-    """
-
-    def __init__(self, link: Link, channel: aiormq.Channel, new_id: Callable[[], str]) -> None:
-        self.channel = channel
-        self.load = 0
-        self.is_retired = False
-        self._closed_for: str | None = None
-        self._new_id = new_id
-        self._ids: set[str] = set()
-        self._sending: dict[asyncio.Future[list[None]], None] = {}
-        link.warn(channel, self._closed)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it can be published on."""
-        return not self.is_retired and self._closed_for is None and not self.channel.is_closed
-
-    async def publish(
-        self, publications: Sequence[Publication], outcomes: list[_Outcome | None]
-    ) -> None:
-        """Publish, and write down what became of each publication.
-
-        Args:
-            publications: What to publish.
-            outcomes: As many places, in which it is written as soon as it is known; an error if
-                it never will be. Right even if this is cancelled.
-        """
-        self.load += len(publications)
-        ids = [self._take_id(each.envelope.message_id) for each in publications]
-        sending = asyncio.gather(
-            *(self._send(publications, number, ids[number], outcomes) for number in range(len(ids)))
-        )
-        self._sending[sending] = None
-        try:
-            await sending
-        except asyncio.CancelledError:
-            if is_own_cancellation():
-                raise
-        finally:
-            self.load -= len(publications)
-            self._ids.difference_update(ids)
-            self._sending.pop(sending, None)
-        unknown = Refused(self._closed_for) if self._closed_for is not None else ConnectionError()
-        outcomes[:] = [unknown if outcome is None else outcome for outcome in outcomes]
-
-    async def _send(
-        self,
-        publications: Sequence[Publication],
-        number: int,
-        wire_id: str,
-        outcomes: list[_Outcome | None],
-    ) -> None:
-        publication = publications[number]
-        try:
-            confirm = await self.channel.basic_publish(
-                publication.envelope.body,
-                exchange=publication.exchange,
-                routing_key=publication.routing_key,
-                properties=properties_of(publication.envelope, wire_id),
-                mandatory=publication.mandatory,
-                # Only the last one waits until the socket has room again, and all others with it.
-                wait=number == len(publications) - 1,
-            )
-        except PublishError:
-            outcomes[number] = Settlement.UNROUTABLE
-        except DeliveryError:
-            outcomes[number] = Settlement.REFUSED
-        except Exception as error:  # noqa: BLE001 - the library raises many, even this class itself
-            outcomes[number] = error
-        except asyncio.CancelledError:
-            if is_own_cancellation():
-                raise
-        else:
-            is_ack = isinstance(confirm, Basic.Ack)
-            outcomes[number] = Settlement.CONFIRMED if is_ack else Settlement.REFUSED
-
-    def _take_id(self, wanted: str) -> str:
-        wire_id = wanted if wanted and wanted not in self._ids else self._new_id()
-        self._ids.add(wire_id)
-        return wire_id
-
-    def _closed(self, reason: str) -> None:
-        """Send nothing more: the broker has closed the channel."""
-        self._closed_for = reason
-        for sending in list(self._sending):
-            sending.cancel()
 
 
 class Publishing:
@@ -192,6 +81,9 @@ class Publishing:
         self._known = {""}
         self._size_max = 0
         self._scopes: dict[asyncio.Timeout, float | None] = {}
+        self._events = asyncio.get_running_loop()
+        self._deadlines = Deadlines(self._events)
+        link.on_expire = self._deadlines.expire
 
     def know(self, exchange: str) -> None:
         """Take note that an exchange exists."""
@@ -213,61 +105,107 @@ class Publishing:
             InvalidInput: One of them cannot be sent. None was published.
             TooLarge: One of them is too large. Others may have been published.
         """
+        self._check(publications)
+        found: list[Settlement | None] = [None] * len(publications)
+        now = self._events.time()
+        self._patience.begin(now)
+        try:
+            lane = self._ready_lane(publications)
+            if lane is None or not await self._at_once(lane, publications, found, now + deadline_s):
+                await self._at_length(publications, found, now + deadline_s)
+        except (BrokerUnavailable, TimeoutError) as error:
+            raise self._unknown(error, found, deadline_s) from error
+        finally:
+            if any(found):
+                self._patience.end()
+        return [settlement for settlement in found if settlement is not None]
+
+    def _check(self, publications: Sequence[Publication]) -> None:
+        """Make sure that all of them can be sent."""
         frame_max = self._link.raw.connection_tune.frame_max or FRAME_BYTES
         for publication in publications:
             size = check_publication(publication) + FRAME_OVERHEAD_BYTES
             if size > frame_max:
                 raise TooLarge("the headers of a message", size, frame_max)
             self._check_size(publication)
-        found: dict[int, Settlement] = {}
-        self._patience.begin(asyncio.get_running_loop().time())
-        try:
-            await self._settle_in_time(publications, found, deadline_s)
-        except BrokerUnavailable as error:
-            if not found:
-                self._lose_patience()
-                raise
-            settlements = [found.get(number) for number in range(len(publications))]
-            raise PartlyPublished(error.url, error.reason, settlements) from error
-        finally:
-            if found:
-                self._patience.end()
-        return [found[number] for number in range(len(publications))]
 
-    async def _settle_in_time(
-        self, publications: Sequence[Publication], found: dict[int, Settlement], deadline_s: float
+    def _ready_lane(self, publications: Sequence[Publication]) -> NativeLane | None:
+        """Return the lane with the least to do, if all can be sent there without another word."""
+        if len(publications) > WINDOW:
+            return None
+        for publication in publications:
+            if publication.exchange not in self._known:
+                return None
+        lane = min(self._lanes, key=_load_of)
+        return lane if isinstance(lane, NativeLane) and lane.is_open else None
+
+    async def _at_once(
+        self,
+        lane: NativeLane,
+        publications: Sequence[Publication],
+        found: list[Settlement | None],
+        until: float,
+    ) -> bool:
+        """Publish, and wait for nothing but the confirms; return whether everything is settled.
+
+        Nearly every call goes this way. It does with one call what `_settle` does with many.
+        """
+        call = lane.begin(publications, found)
+        self._deadlines.add(call, until)
+        try:
+            await call.future
+        finally:
+            self._deadlines.discard(call)
+            lane.finish(call)
+            if not call.is_settled:
+                self._retire(lane)
+            self._close_if_done(lane)
+        if call.is_settled:
+            return call.count == len(publications)
+        if not lane.has_ended:
+            raise TimeoutError
+        self._learn(lane.trouble, publications)
+        return False
+
+    async def _at_length(
+        self, publications: Sequence[Publication], found: list[Settlement | None], until: float
     ) -> None:
-        with self._link.deadline(deadline_s) as scope:
-            try:
-                async with scope:
-                    self._scopes[scope] = scope.when()
+        """Publish what is not settled yet, with as many questions and rounds as it takes."""
+        with self._link.deadline(until - self._events.time()) as scope:
+            async with scope:
+                self._scopes[scope] = scope.when()
+                try:
                     await self._settle_all(publications, found)
-            except TimeoutError as error:
-                raise BrokerUnavailable(self._link.url, self._silence(deadline_s)) from error
-            finally:
-                self._scopes.pop(scope, None)
+                finally:
+                    self._scopes.pop(scope)
+
+    def _unknown(
+        self,
+        error: BrokerUnavailable | TimeoutError,
+        found: list[Settlement | None],
+        deadline_s: float,
+    ) -> BrokerUnavailable:
+        """Return what is said of a call, some or all of whose outcomes are unknown."""
+        url, reason = self._link.url, _silence(self._link, deadline_s)
+        if isinstance(error, BrokerUnavailable):
+            url, reason = error.url, error.reason
+        if any(found):
+            return PartlyPublished(url, reason, found)
+        self._lose_patience()
+        return BrokerUnavailable(url, reason)
 
     async def _settle_all(
-        self, publications: Sequence[Publication], found: dict[int, Settlement]
+        self, publications: Sequence[Publication], found: list[Settlement | None]
     ) -> None:
         """Publish, and write down what is found out."""
         numbers = range(len(publications))
         for start in range(0, len(publications), WINDOW):
             await self._settle(publications, numbers[start : start + WINDOW], found)
 
-    def _silence(self, deadline_s: float) -> str:
-        """Return why there was no confirm."""
-        link = self._link
-        if not link.is_up:
-            return link.trouble or LOST
-        if link.blocked:
-            return f"it is blocked: {link.blocked}"
-        return f"no confirm in {deadline_s:g} s"
-
     def _lose_patience(self) -> None:
         """Give the connection up if it has confirmed nothing for too long."""
         link = self._link
-        now = asyncio.get_running_loop().time()
+        now = self._events.time()
         if link.is_up and not link.blocked and self._patience.is_over(now):
             link.give_up("nothing that was published on it was confirmed")
 
@@ -278,14 +216,18 @@ class Publishing:
             is_blocked: Whether the broker takes no messages.
         """
         self._patience.pardon()
-        soon = asyncio.get_running_loop().time() + BLOCKED_S
+        soon = self._events.time() + BLOCKED_S
+        if is_blocked:
+            self._deadlines.hurry(soon)
+        else:
+            self._deadlines.relax()
         for scope, deadline in self._scopes.items():
             if not scope.expired():
                 early = is_blocked and (deadline is None or soon < deadline)
                 scope.reschedule(soon if early else deadline)
 
     async def _settle(
-        self, publications: Sequence[Publication], numbers: range, found: dict[int, Settlement]
+        self, publications: Sequence[Publication], numbers: range, found: list[Settlement | None]
     ) -> None:
         """Publish as many as may be unconfirmed; again without what turns out to lead nowhere."""
         window = publications[numbers.start : numbers.stop]
@@ -295,7 +237,7 @@ class Publishing:
             for number in numbers:
                 if publications[number].exchange not in self._known:
                     found[number] = Settlement.UNROUTABLE
-                elif number not in found:
+                elif found[number] is None:
                     open_ones.append(number)
             if not open_ones:
                 return
@@ -312,21 +254,24 @@ class Publishing:
                 self._known.add(exchange)
 
     async def _attempt(
-        self, publications: Sequence[Publication], numbers: list[int], found: dict[int, Settlement]
+        self,
+        publications: Sequence[Publication],
+        numbers: list[int],
+        found: list[Settlement | None],
     ) -> Exception | None:
         """Publish some, write down their settlements, and return the first error."""
         lane = await self._lane()
-        outcomes: list[_Outcome | None] = [None] * len(numbers)
+        outcomes: list[Outcome | None] = [None] * len(numbers)
         try:
             await lane.publish([publications[number] for number in numbers], outcomes)
         except BaseException:
-            lane.is_retired = True
-            self._lanes = [None if each is lane else each for each in self._lanes]
+            self._retire(lane)
             raise
         finally:
             self._close_if_done(lane)
-            pairs = zip(numbers, outcomes, strict=True)
-            found |= {number: each for number, each in pairs if isinstance(each, Settlement)}
+            for number, outcome in zip(numbers, outcomes, strict=True):
+                if isinstance(outcome, Settlement):
+                    found[number] = outcome
         return next((each for each in outcomes if isinstance(each, Exception)), None)
 
     async def _lane(self) -> Lane:
@@ -336,13 +281,24 @@ class Publishing:
         async with self._opening[number]:
             lane = self._lanes[number]
             if lane is None or not lane.is_open:
-                channel = await self._link.channel(confirms=True)
-                lane = self._lanes[number] = Lane(self._link, channel, self._new_id)
+                lane = self._lanes[number] = await self._open_lane()
             return lane
+
+    async def _open_lane(self) -> Lane:
+        link = self._link
+        channel = await link.channel(confirms=True)
+        if link.multiplexer is None:
+            return LibraryLane(link, channel, self._new_id)
+        return NativeLane(link.multiplexer, channel, self._new_id)
+
+    def _retire(self, lane: Lane) -> None:
+        """Publish nothing more on a lane: somebody has given up a message that is on its way."""
+        lane.is_retired = True
+        self._lanes = [None if each is lane else each for each in self._lanes]
 
     def _close_if_done(self, lane: Lane) -> None:
         """Close a lane that was given up, once the other calls on it have their answers."""
-        if lane.is_retired and not lane.load and self._link.is_up and not lane.channel.is_closed:
+        if lane.is_retired and not lane.load and self._link.is_up and not lane.has_ended:
             self._link.abandon(lane.channel)
 
     def _check_size(self, publication: Publication) -> None:
@@ -373,3 +329,16 @@ class Publishing:
             exchanges = {each.exchange for each in publications}
             if refused is None or (refused[1] or "") in exchanges:
                 raise ConfigurationError("a publication", error.reason) from error
+
+
+def _load_of(lane: Lane | None) -> int:
+    return 0 if lane is None else lane.load
+
+
+def _silence(link: Link, deadline_s: float) -> str:
+    """Return why there was no confirm."""
+    if not link.is_up:
+        return link.trouble or LOST
+    if link.blocked:
+        return f"it is blocked: {link.blocked}"
+    return f"no confirm in {deadline_s:g} s"

@@ -17,13 +17,17 @@ __all__ = ["Address", "parse"]
 
 WHAT: Final = "the broker's URL"
 PORTS: Final = {"amqp": 5672, "amqps": 5671}
-OPTIONS: Final = ("cafile", "certfile", "heartbeat", "keyfile")
+OPTIONS: Final = ("cafile", "certfile", "heartbeat", "keyfile", "wire")
 FILES: Final = ("cafile", "certfile", "keyfile")
 HEARTBEAT_S: Final = 10
 """Seconds between two signs of life. After three missing ones the connection is given up."""
 CONSUMING_HEARTBEAT_S: Final = 5
 """The same for the connection that receives: what it holds is redelivered sooner."""
 HEARTBEATS_MAX_S: Final = 600
+NATIVE: Final = "native"
+WIRES: Final = (NATIVE, "aio-pika")
+"""Who publishes and receives: the adapter itself, or the client library."""
+DEFAULT_WIRE: Final = NATIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Address:
         cafile: A file with the certificates to trust; empty for those of the system.
         certfile: A file with the client's own certificate, or empty.
         keyfile: A file with the key of it, or empty.
+        is_native: Whether the adapter publishes and receives itself, and not the client library.
     """
 
     host: str
@@ -53,6 +58,7 @@ class Address:
     cafile: str = ""
     certfile: str = ""
     keyfile: str = ""
+    is_native: bool = True
 
     def __str__(self) -> str:
         """Return the URL without secrets and options."""
@@ -128,6 +134,7 @@ def parse(text: str) -> Address:
         cafile=options.get("cafile", ""),
         certfile=options.get("certfile", ""),
         keyfile=options.get("keyfile", ""),
+        is_native=_wire(options.get("wire", DEFAULT_WIRE)) == NATIVE,
     )
 
 
@@ -170,3 +177,9 @@ def _heartbeat(text: str | None) -> int:
             WHAT, f"heartbeat is a whole number of seconds, from 1 to {HEARTBEATS_MAX_S}"
         )
     return int(text)
+
+
+def _wire(text: str) -> str:
+    if text not in WIRES:
+        raise ConfigurationError(WHAT, f"wire is one of: {', '.join(WIRES)}")
+    return text

@@ -18,7 +18,9 @@ that it does not see to:
   it: after ten frames, such as late confirms, the whole connection reads nothing any more. So what
   comes in on a channel that is to be closed is left out, from the next message on.
 
-Whole frames are read at a time; the library gets them in the pieces that it asks for.
+Whole frames are read at a time; the library gets them in the pieces that it asks for. Where the
+socket is shared with channels of our own, which is the default, the `Multiplexer` owns it, and the
+library gets here what is left for it.
 """
 
 import asyncio
@@ -33,31 +35,32 @@ from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 from yarl import URL
 
-__all__ = ["MALFORMED", "FrameReader", "Listener", "Transport"]
+from brokers.rabbitmq.frames import (
+    CHANNEL_CLOSE,
+    CHANNEL_CLOSE_OK,
+    CHANNEL_OPEN_OK,
+    DELIVER,
+    FRAME_MAX,
+    HEADER,
+    METHOD,
+    UNASKED,
+    BadFrame,
+    frame_of,
+)
+from brokers.rabbitmq.multiplexer import Multiplexer, Writer
+
+__all__ = ["MALFORMED", "FrameReader", "Listener", "Transport", "trouble_of"]
 
 MALFORMED: Final = "flow-malformed"
 """Header of a message whose properties could not be decoded: why."""
-FRAME_MAX: Final = 16 * 1024 * 1024
-"""Bytes of a frame that no broker sends. More is a sign of another protocol."""
 TLS_SHUTDOWN_S: Final = 2.0
 READ_BYTES: Final = 256 * 1024
 
 _HEAD: Final = struct.Struct(">BHI")
-_METHOD: Final = 1
-_HEADER: Final = 2
-_FRAME_END: Final = b"\xce"
 _CLOSE: Final = b"\x00\x0a\x00\x32"
-_CHANNEL_CLOSE: Final = b"\x00\x14\x00\x28"
-_CHANNEL_CLOSE_OK: Final = b"\x00\x14\x00\x29"
-_CHANNEL_OPEN_OK: Final = b"\x00\x14\x00\x0b"
-_CHANNEL_CHANGES: Final = (_CHANNEL_CLOSE, _CHANNEL_CLOSE_OK, _CHANNEL_OPEN_OK)
+_CHANNEL_CHANGES: Final = (CHANNEL_CLOSE, CHANNEL_CLOSE_OK, CHANNEL_OPEN_OK)
 _BLOCKED: Final = b"\x00\x0a\x00\x3c"
 _UNBLOCKED: Final = b"\x00\x0a\x00\x3d"
-_DELIVER: Final = b"\x00\x3c\x00\x3c"
-_RETURN: Final = b"\x00\x3c\x00\x32"
-_ACK: Final = b"\x00\x3c\x00\x50"
-_NACK: Final = b"\x00\x3c\x00\x78"
-_UNASKED: Final = (_DELIVER, _RETURN, _ACK, _NACK)
 _TEXT_BYTES: Final = 255
 
 
@@ -132,31 +135,31 @@ class FrameReader:
             return head
         kind, channel, size = _HEAD.unpack(head)
         if size > FRAME_MAX:
-            raise ConnectionError(f"the server sent a frame of {size} bytes")
+            raise BadFrame(f"the server sent a frame of {size} bytes")
         payload = await self._reader.readexactly(size + 1)
         if channel in self._listener.dropped and self._is_for_nobody(kind, channel, payload):
             return b""
-        if kind == _HEADER:
+        if kind == HEADER:
             return _readable_header(head, payload, channel)
-        if kind == _METHOD:
+        if kind == METHOD:
             if channel == 0:
                 self._note(payload)
-            elif payload.startswith(_CHANNEL_CLOSE):
+            elif payload.startswith(CHANNEL_CLOSE):
                 self._listener.note_channel_closing(channel, _text_at(payload, 6))
-            elif payload.startswith(_DELIVER):
+            elif payload.startswith(DELIVER):
                 return _readable_deliver(head, payload, channel)
         return head + payload
 
     def _is_for_nobody(self, kind: int, channel: int, payload: bytes) -> bool:
         """Return whether to leave out a frame on a channel that nobody listens to."""
         dropped = self._listener.dropped
-        if kind == _METHOD and payload.startswith(_CHANNEL_CHANGES):
+        if kind == METHOD and payload.startswith(_CHANNEL_CHANGES):
             # It is closed, or the broker had closed it already, and its number has another one now.
             del dropped[channel]
             return False
-        if kind == _METHOD:
+        if kind == METHOD:
             # Whoever has asked something on the channel gets the answer.
-            is_unasked = payload.startswith(_UNASKED)
+            is_unasked = payload.startswith(UNASKED)
             dropped[channel] = dropped[channel] or is_unasked
             return is_unasked
         # The rest of a message whose beginning was read is waited for.
@@ -177,11 +180,19 @@ class Transport(TransportFactory):
     Args:
         context: What it is secured with, or None.
         listener: Told what the broker says about the connection.
+        is_shared: Whether the socket has an owner that takes channels over.
+
+    Attributes:
+        multiplexer: The owner of the socket, once it is open and if it is shared.
     """
 
-    def __init__(self, context: ssl.SSLContext | None, listener: Listener) -> None:
+    def __init__(
+        self, context: ssl.SSLContext | None, listener: Listener, *, is_shared: bool = False
+    ) -> None:
+        self.multiplexer: Multiplexer | None = None
         self._context = context
         self._listener = listener
+        self._is_shared = is_shared
 
     async def create(
         self, url: URL, **kwargs: Any
@@ -192,25 +203,36 @@ class Transport(TransportFactory):
             AMQPConnectionError: It cannot be reached, or is not who it should be; the cause says
                 why.
         """
-        shutdown_s = TLS_SHUTDOWN_S if self._context else None
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=READ_BYTES, loop=loop)
+        protocol = (
+            Multiplexer(reader, loop)
+            if self._is_shared
+            else asyncio.StreamReaderProtocol(reader, loop=loop)
+        )
         try:
-            reader, writer = await asyncio.open_connection(
-                url.host,
-                url.port,
+            transport, _ = await loop.create_connection(
+                lambda: protocol,
+                url.host or "",
+                url.port or 0,
                 ssl=self._context,
-                ssl_shutdown_timeout=shutdown_s,
-                limit=READ_BYTES,
+                ssl_shutdown_timeout=TLS_SHUTDOWN_S if self._context else None,
             )
         except OSError as error:
             raise AMQPConnectionError(*error.args) from error
         frames = FrameReader(reader, self._listener)
+        if isinstance(protocol, Multiplexer):
+            self.multiplexer = protocol
+            writer: asyncio.StreamWriter = Writer(transport, protocol, reader, loop)
+        else:
+            writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         return cast("asyncio.StreamReader", frames), writer
 
 
 def _readable_header(head: bytes, payload: bytes, channel: int) -> bytes:
     """Return a frame with properties, or one in its place that can be decoded."""
     frame = head + payload
-    reason = _trouble(frame)
+    reason = trouble_of(frame)
     if reason is None:
         return frame
     (size,) = struct.unpack_from(">Q", payload, 4)
@@ -223,7 +245,7 @@ def _readable_deliver(head: bytes, payload: bytes, channel: int) -> bytes:
     frame = head + payload
     # Names are short and nearly always ASCII, and so are the bytes that say how long they are.
     names_at = payload[4] + 14
-    if payload[names_at:-1].isascii() or _trouble(frame) is None:
+    if payload[names_at:-1].isascii() or trouble_of(frame) is None:
         return frame
     tag = payload[5 : 5 + payload[4]]
     exchange_at = names_at + 1
@@ -235,8 +257,8 @@ def _readable_deliver(head: bytes, payload: bytes, channel: int) -> bytes:
     ]
     tag, exchange, key = (_short(name) for name in names)
     numbers = payload[5 + payload[4] : names_at]
-    rebuilt = _DELIVER + tag + numbers + exchange + key
-    return _HEAD.pack(_METHOD, channel, len(rebuilt)) + rebuilt + _FRAME_END
+    rebuilt = DELIVER + tag + numbers + exchange + key
+    return frame_of(METHOD, channel, rebuilt)
 
 
 def _text_at(payload: bytes, start: int) -> str:
@@ -252,8 +274,12 @@ def _short(name: bytes) -> bytes:
     return bytes([len(text)]) + text
 
 
-def _trouble(frame: bytes) -> str | None:
-    """Return why a frame cannot be decoded, or None if it can."""
+def trouble_of(frame: bytes) -> str | None:
+    """Return why a frame cannot be decoded, or None if it can.
+
+    Args:
+        frame: The frame, which is whole.
+    """
     try:
         pamqp.frame.unmarshal(frame)
     except Exception as error:  # noqa: BLE001 - the bytes are anybody's, and so are the errors

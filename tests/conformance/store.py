@@ -16,6 +16,7 @@ from flow.ports import (
     Commit,
     CommitResult,
     DefinitionRecord,
+    Due,
     ExecutionSummary,
     ExecutionWrite,
     Lease,
@@ -124,7 +125,7 @@ class NamespaceSuite:
     async def test_everything_stays(self, harness: StoreHarness, store: Store) -> None:
         """What was committed is there when the store is opened again."""
         leases = await take(store, 0)
-        labelled = replace(row("a"), labels={"team": "red"}, wake_ms=5, incident="look")
+        labelled = row("a")._replace(labels={"team": "red"}, wake_ms=5, incident="look")
         record = DefinitionRecord("checkout", "d1", "v1", b"{}", 7)
         await store.commit(Commit(leases, (write(labelled, 1, b"one"),), (waiting(1),)))
         await store.save_definition(record)
@@ -356,9 +357,8 @@ class CommitSuite:
     async def test_row_is_replaced(self, store: Store) -> None:
         """A later write replaces every column of the row, and adds its record."""
         leases = await take(store, 0)
-        first = replace(row("a"), labels={"team": "red", "size": "big"}, wake_ms=9)
-        last = replace(
-            first,
+        first = row("a")._replace(labels={"team": "red", "size": "big"}, wake_ms=9)
+        last = first._replace(
             workflow="refund",
             definition="d2",
             status=Status.FAILURE,
@@ -380,7 +380,7 @@ class CommitSuite:
         leases = await take(store, 0, 1)
         await put(store, leases, write(row("a")))
         await put(store, leases, write(row("a"), 2))
-        wrong = write(replace(row("a"), incident="zombie"), seq)
+        wrong = write(row("a")._replace(incident="zombie"), seq)
         bad = Commit(leases, (write(row("b", 1)), wrong), (waiting(1),), (), ("a",))
         assert await store.commit(bad) == CommitResult(conflicts=frozenset({"a"}))
         assert (await store.load(["a", "b"])).keys() == {"a"}
@@ -433,8 +433,8 @@ class CommitSuite:
     async def test_delete_leaves_nothing(self, store: Store) -> None:
         """A deleted execution is gone from everywhere, and its id can begin anew."""
         leases = await take(store, 0, 1)
-        doomed = replace(row("a"), labels={"team": "red"}, wake_ms=5, incident="look")
-        writes = (write(doomed), write(row("b")), write(row("c", 1)))
+        doomed = row("a")._replace(labels={"team": "red"}, wake_ms=5, incident="look")
+        writes = (write(doomed), write(row("b")._replace(wake_ms=11)), write(row("c", 1)))
         rows = (waiting(1, "a"), waiting(2, "b"), waiting(1, "c", 1))
         await store.commit(Commit(leases, writes, rows))
         await store.commit(Commit(leases, deletes=("a", "c", "unknown")))
@@ -442,15 +442,16 @@ class CommitSuite:
         assert await store.history("a", 0, 10) == []
         assert await store.outbox(0, 0, 10) == [waiting(2, "b")]
         assert await store.outbox(1, 0, 10) == []
-        assert await store.active(0, "", 10) == ["b"]
-        assert await store.due(0, 10, 10) == await store.due(1, 10, 10)
+        assert await store.active(0, 11, "", 10) == ["b"]
+        assert await store.due(0, 10, 10) == Due((), 11)
+        assert await store.due(1, 10, 10) == Due((), None)
         await put(store, leases, write(row("a"), 1, b"anew"))
         assert (await load_one(store, "a")).records == (b"anew",)
 
     async def test_write_and_delete_together(self, store: Store) -> None:
         """A commit may end an execution and delete it."""
         leases = await take(store, 0)
-        last = replace(row("a"), status=Status.SUCCESS, ended_ms=9)
+        last = row("a")._replace(status=Status.SUCCESS, ended_ms=9)
         await put(store, leases, write(row("a")))
         result = await store.commit(Commit(leases, (write(last, 2),), (waiting(1),), (), ("a",)))
         assert result == NOTHING_LEFT_OUT
@@ -474,7 +475,7 @@ class CommitSuite:
         """Large records, bytes that are no text, and any alphabet come back as they were."""
         leases = await take(store, 0)
         texts: Sequence[str] = ("grüße", "日本語", "🚀", "a'b\"c;--", "\\", "new\nline", " ")
-        strange = replace(row("a"), incident="".join(texts), labels={each: each for each in texts})
+        strange = row("a")._replace(incident="".join(texts), labels={each: each for each in texts})
         record = bytes(range(256)) * (BODY_LIMIT // 256)
         command = OutboxRow(0, 1, "a", record)
         await store.commit(Commit(leases, (write(strange, 1, record),), (command,)))

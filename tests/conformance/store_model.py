@@ -73,7 +73,7 @@ summaries = st.builds(
     incident=st.just("") | texts,
     labels=labels,
     fingerprint=st.sampled_from(["", "f1", "f2"]),
-).map(lambda summary: replace(summary, partition=partition_of(summary.id)))
+).map(lambda summary: summary._replace(partition=partition_of(summary.id)))
 queries = st.builds(
     ExecutionQuery,
     statuses=st.lists(st.sampled_from([Status.RUNNING, Status.FAILURE, Status.ABORTED])).map(tuple),
@@ -236,7 +236,7 @@ class StoreComparison(TwoStores):
     def page(self, partition: int, before_ms: int, after: str, limit: int) -> None:
         """Ask what is due, what has not ended, and what waits in a partition."""
         self.both(lambda store: store.due(partition, before_ms, limit))
-        self.both(lambda store: store.active(partition, after, limit))
+        self.both(lambda store: store.active(partition, before_ms, after, limit))
         self.both(lambda store: store.outbox(partition, before_ms, limit))
 
     @rule(query=queries)

@@ -1,7 +1,6 @@
 """What every store must do with what is old: tombstones; and what it tells about itself."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import pytest
 
@@ -25,8 +24,8 @@ NEVER = -1
 
 def ended(id: str, at: int, partition: int = 0) -> ExecutionSummary:
     """Return the row of an execution that has ended."""
-    return replace(
-        row(id, partition), status=Status.FAILURE, ended_ms=at, fingerprint=f"started as {id}"
+    return row(id, partition)._replace(
+        status=Status.FAILURE, ended_ms=at, fingerprint=f"started as {id}"
     )
 
 
@@ -47,7 +46,7 @@ class PruningSuite:
 
     async def test_old_executions_become_tombstones(self, store: Store) -> None:
         """What ended before a time is gone but for its tombstone; the rest stays."""
-        labelled = replace(ended("a", 10, 1), labels={"team": "red"}, incident="look")
+        labelled = ended("a", 10, 1)._replace(labels={"team": "red"}, incident="look")
         await fill(store, [labelled, ended("b", 20), ended("c", 30), row("runs")])
         assert await store.prune(30, NEVER, 10) == Pruned(2, 0, has_more=False)
         loaded = await store.load(["a", "b", "c", "runs", "unknown"])

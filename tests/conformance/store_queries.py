@@ -81,21 +81,37 @@ class LoadSuite:
         """Executions that have not ended come in pages in the order of their ids' code points."""
         leases = await take(store, 0, 1)
         ids = ["B", "a", "C", "b-2", "b-10", "0"]
-        await put(store, leases, *(write(row(each)) for each in ids), write(row("other", 1)))
-        ended = replace(row("a"), status=Status.SUCCESS, ended_ms=2_000)
+        times = [9, 1, 2, 8, 5, 9]
+        due = dict(zip(ids, times, strict=True))
+        rows = [row(each)._replace(wake_ms=wake_ms) for each, wake_ms in due.items()]
+        other = row("other", 1)._replace(wake_ms=1)
+        await put(store, leases, *(write(each) for each in rows), write(other))
+        ended = row("a")._replace(status=Status.SUCCESS, ended_ms=2_000, wake_ms=1)
         await put(store, leases, write(ended, 2))
-        assert await store.active(0, "", 3) == ["0", "B", "C"]
-        assert await store.active(0, "C", 3) == ["b-10", "b-2"]
-        assert await store.active(0, "b-2", 3) == []
-        assert await store.active(1, "", 3) == ["other"]
+        assert await store.active(0, 9, "", 3) == ["0", "B", "C"]
+        assert await store.active(0, 9, "C", 3) == ["b-10", "b-2"]
+        assert await store.active(0, 9, "b-2", 3) == []
+        assert await store.active(1, 9, "", 3) == ["other"]
+
+    async def test_active_is_what_wakes_soon(self, store: Store) -> None:
+        """What wakes later than is asked for, or not at all, is no part of the pages."""
+        leases = await take(store, 0)
+        times = {"a": 30, "b": 10, "c": 20, "d": None, "e": 21}
+        rows = [row(each)._replace(wake_ms=wake_ms) for each, wake_ms in times.items()]
+        await put(store, leases, *(write(each) for each in rows))
+        assert await store.active(0, 20, "", 9) == ["b", "c"]
+        assert await store.active(0, 30, "a", 2) == ["b", "c"]
+        assert await store.active(0, 9, "", 9) == []
+        await store.commit(Commit(leases, wakes=(("d", 9), ("b", None))))
+        assert await store.active(0, 20, "", 9) == ["c", "d"]
 
     async def test_revived_execution_is_active(self, store: Store) -> None:
         """An execution that goes on after its end is active again."""
         leases = await take(store, 0)
-        await put(store, leases, write(replace(row("a"), status=Status.FAILURE, ended_ms=5)))
-        assert await store.active(0, "", 9) == []
-        await put(store, leases, write(row("a"), 2))
-        assert await store.active(0, "", 9) == ["a"]
+        await put(store, leases, write(row("a")._replace(status=Status.FAILURE, ended_ms=5)))
+        assert await store.active(0, 9, "", 9) == []
+        await put(store, leases, write(row("a")._replace(wake_ms=9), 2))
+        assert await store.active(0, 9, "", 9) == ["a"]
 
 
 class DueSuite:
@@ -105,8 +121,8 @@ class DueSuite:
         """The most overdue comes first, up to the limit; then it says when the next one is."""
         leases = await take(store, 0, 1)
         times = {"a": 30, "b": 10, "c": 20, "d": 40, "e": None}
-        rows = [replace(row(each), wake_ms=wake_ms) for each, wake_ms in times.items()]
-        other = replace(row("other", 1), wake_ms=5)
+        rows = [row(each)._replace(wake_ms=wake_ms) for each, wake_ms in times.items()]
+        other = row("other", 1)._replace(wake_ms=5)
         await put(store, leases, *(write(each) for each in rows), write(other))
         assert await store.due(0, 30, 10) == Due(("b", "c", "a"), 40)
         assert await store.due(0, 30, 2) == Due(("b", "c"), 30)
@@ -119,7 +135,7 @@ class DueSuite:
     async def test_equal_times_are_all_found(self, store: Store) -> None:
         """Of executions that wake at the same time, a limit hides none for good."""
         leases = await take(store, 0)
-        rows = [replace(row(each), wake_ms=10) for each in ("a", "b", "c")]
+        rows = [row(each)._replace(wake_ms=10) for each in ("a", "b", "c")]
         await put(store, leases, *(write(each) for each in rows))
         assert (await store.due(0, 10, 2)).next_ms == 10
         everything = await store.due(0, 10, 3)
@@ -128,8 +144,8 @@ class DueSuite:
     async def test_waking_moves(self, store: Store) -> None:
         """A new time replaces the old one, and none takes the execution off the list."""
         leases = await take(store, 0)
-        await put(store, leases, write(replace(row("a"), wake_ms=10)))
-        await put(store, leases, write(replace(row("a"), wake_ms=50), 2))
+        await put(store, leases, write(row("a")._replace(wake_ms=10)))
+        await put(store, leases, write(row("a")._replace(wake_ms=50), 2))
         assert await store.due(0, 20, 9) == Due((), 50)
         await put(store, leases, write(row("a"), 3))
         assert await store.due(0, 99, 9) == Due((), None)
@@ -137,12 +153,12 @@ class DueSuite:
     async def test_waking_alone(self, store: Store) -> None:
         """A new time can be written by itself: no record comes with it, and no other column."""
         leases = await take(store, 0)
-        await put(store, leases, write(row("a")), write(replace(row("b"), wake_ms=10)))
+        await put(store, leases, write(row("a")), write(row("b")._replace(wake_ms=10)))
         wakes = (("a", 20), ("b", None), ("unknown", 5))
         assert await store.commit(Commit(leases, wakes=wakes)) == CommitResult()
         assert await store.due(0, 99, 9) == Due(("a",), None)
         loaded = await load_one(store, "a")
-        assert loaded.summary == replace(row("a"), wake_ms=20)
+        assert loaded.summary == row("a")._replace(wake_ms=20)
         assert loaded.seq == 1
         assert (await load_one(store, "b")).summary == row("b")
 
@@ -154,12 +170,12 @@ class ListSuite:
         """Write six executions: e is the newest but for f, which is as new and came later."""
         leases = await take(store, 0, 1)
         rows: list[ExecutionSummary] = [
-            replace(row("a", 0, 1), labels={"team": "red", "size": "big"}),
-            replace(row("b", 1, 4), status=Status.FAILURE, ended_ms=9, incident="look"),
-            replace(row("c", 0, 3), workflow="refund", labels={"team": "red"}),
-            replace(row("d", 1, 2), status=Status.SUCCESS, ended_ms=9, labels={"team": "blue"}),
-            replace(row("e", 0, 5), workflow="refund", incident="look", labels={"size": "big"}),
-            replace(row("f", 1, 5), status=Status.FAILURE, ended_ms=9, labels={"team": "red"}),
+            row("a", 0, 1)._replace(labels={"team": "red", "size": "big"}),
+            row("b", 1, 4)._replace(status=Status.FAILURE, ended_ms=9, incident="look"),
+            row("c", 0, 3)._replace(workflow="refund", labels={"team": "red"}),
+            row("d", 1, 2)._replace(status=Status.SUCCESS, ended_ms=9, labels={"team": "blue"}),
+            row("e", 0, 5)._replace(workflow="refund", incident="look", labels={"size": "big"}),
+            row("f", 1, 5)._replace(status=Status.FAILURE, ended_ms=9, labels={"team": "red"}),
         ]
         for each in rows:
             await put(store, leases, write(each))
@@ -236,9 +252,9 @@ class ListSuite:
     async def test_list_follows_changes(self, store: Store) -> None:
         """Filters see the rows as they are now, and not as they were."""
         leases = await take(store, 0)
-        first = replace(row("a"), labels={"team": "red"}, incident="look")
+        first = row("a")._replace(labels={"team": "red"}, incident="look")
         await put(store, leases, write(first))
-        last = replace(row("a"), status=Status.SUCCESS, ended_ms=9, labels={"team": "blue"})
+        last = row("a")._replace(status=Status.SUCCESS, ended_ms=9, labels={"team": "blue"})
         await put(store, leases, write(last, 2))
         assert await found(store, ExecutionQuery(labels={"team": "red"})) == []
         assert await found(store, ExecutionQuery(statuses=(Status.RUNNING,))) == []
@@ -275,7 +291,7 @@ class DefinitionSuite:
         """A removed workflow has no current definition; its versions are found by hash."""
         record = DefinitionRecord("checkout", "h1", "", b"1", 1)
         await store.save_definition(record)
-        running = replace(row("a"), definition="h1")
+        running = row("a")._replace(definition="h1")
         await put(store, await take(store, 0), write(running))
         assert await store.remove_definition("checkout") is True
         assert await store.remove_definition("checkout") is False

@@ -43,7 +43,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Generator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -69,23 +68,9 @@ from tests.brokers.rabbitmq.peers import (
 from tests.brokers.rabbitmq.test_link import dial_of
 from tests.conformance.broker_bench import Ear, Inbox, bodies_of
 from tests.conformance.broker_losses import push_until_blocked
-from tests.servers.fixtures import a_rabbitmq
 from tests.servers.rabbitmq import RabbitServer
 
 CANARY = "canary-s3cr3t"
-
-
-@pytest.fixture(scope="module")
-def shared_frail_rabbitmq() -> Generator[RabbitServer, None, None]:
-    """Give the RabbitMQ of this file."""
-    yield from a_rabbitmq()
-
-
-@pytest.fixture
-def frail_rabbitmq(shared_frail_rabbitmq: RabbitServer) -> Generator[RabbitServer, None, None]:
-    """Give a RabbitMQ to be paused and squeezed; it goes on after the test, also if that failed."""
-    yield shared_frail_rabbitmq
-    shared_frail_rabbitmq.resume()
 
 
 def test_nothing_robust_is_used() -> None:
@@ -97,6 +82,7 @@ def test_nothing_robust_is_used() -> None:
         assert not any(word in text for text in texts), word
 
 
+@pytest.mark.usefixtures("wire")
 async def test_unroutable_messages_are_reported(broker_url: str) -> None:
     """A message that reaches no queue is never taken for a confirmed one, whatever its id."""
     async with connected(broker_url) as broker:
@@ -112,6 +98,7 @@ async def test_unroutable_messages_are_reported(broker_url: str) -> None:
             ]
 
 
+@pytest.mark.usefixtures("wire")
 async def test_work_survives_its_channel(broker_url: str, rabbitmq: RabbitServer) -> None:
     """What works on a message is not cancelled when the channel of the message is closed."""
     worked = asyncio.Event()
@@ -243,6 +230,7 @@ async def test_secrets_stay_secret(broker_url: str, caplog: pytest.LogCaptureFix
     assert "guest:guest" not in caplog.text
 
 
+@pytest.mark.usefixtures("wire")
 async def test_a_poisoned_message_is_only_that(broker_url: str) -> None:
     """A message that the library cannot decode is handed over as one to reject; others follow."""
     async with connected(broker_url) as broker:
@@ -280,6 +268,7 @@ def _latin(encoder: object, value: str) -> bytes:
     return encoder.pack(len(data)) + data  # type: ignore[attr-defined, no-any-return] # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType] - a struct
 
 
+@pytest.mark.usefixtures("wire")
 async def test_deliveries_are_not_counted_out(broker_url: str) -> None:
     """Messages that kill their consumer again and again are all there afterwards, in order."""
     bodies = [b"%d" % number for number in range(5)]

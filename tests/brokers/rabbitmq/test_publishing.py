@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 
 import pytest
 
@@ -32,13 +31,16 @@ from flow.ports import (
 from flow.runtime.publisher import Publisher, PublisherSettings
 from flow.runtime.tasks import TaskGroup
 from tests.brokers.memory.waiting import until as eventually
-from tests.brokers.rabbitmq.peers import DEADLINE_S, connected, depose_leader, queue_on
+from tests.brokers.rabbitmq.peers import DEADLINE_S, connected, depose_leader, queue_on, send
 from tests.brokers.rabbitmq.test_link import dial_of
+from tests.conformance.broker_bench import Inbox, bodies_of
 from tests.servers.proxy import proxied
 from tests.servers.rabbitmq import RabbitServer
 
 CONFIRMED, UNROUTABLE, REFUSED = Settlement.CONFIRMED, Settlement.UNROUTABLE, Settlement.REFUSED
 MESSAGE = Publication("", "q", Envelope("t", b"x", "m"))
+
+pytestmark = pytest.mark.usefixtures("wire")
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ async def link(broker_url: str) -> AsyncGenerator[Link, None]:
 
 
 @pytest.fixture
-def publishing(link: Link) -> Publishing:
+async def publishing(link: Link) -> Publishing:
     """Give what publishes over it."""
     numbers = itertools.count()
     return Publishing(link, lambda: f"made-{next(numbers)}")
@@ -122,7 +124,7 @@ async def test_a_full_queue_refuses(
         while REFUSED not in outcomes:
             outcomes += await publishing.publish([MESSAGE], DEADLINE_S)
     assert set(outcomes[:-1]) <= {CONFIRMED}
-    nowhere = replace(MESSAGE, routing_key="nowhere")
+    nowhere = MESSAGE._replace(routing_key="nowhere")
     assert await publishing.publish([MESSAGE, nowhere], DEADLINE_S) == [REFUSED, UNROUTABLE]
 
 
@@ -133,7 +135,7 @@ async def test_a_message_that_is_too_large_is_named(
     key = "rabbit, max_message_size"
     limit = await rabbitmq.evaluate(f"{{ok, Limit}} = application:get_env({key}), Limit.")
     await rabbitmq.evaluate(f"application:set_env({key}, 1000), ok.")
-    large = replace(MESSAGE, envelope=Envelope("t", b"x" * 2000))
+    large = MESSAGE._replace(envelope=Envelope("t", b"x" * 2000))
     try:
         for _ in range(2):
             calls = [publishing.publish([each], DEADLINE_S) for each in (MESSAGE, large, MESSAGE)]
@@ -206,7 +208,7 @@ async def test_what_is_confirmed_stays_so(
 ) -> None:
     """A queue without a leader leaves its own messages unknown, and no others."""
     await declare(link, Topology(queues=(Queue("dead"),)))
-    dead, nowhere = (replace(MESSAGE, routing_key=key) for key in ("dead", "nowhere"))
+    dead, nowhere = (MESSAGE._replace(routing_key=key) for key in ("dead", "nowhere"))
     assert await publishing.publish([dead], DEADLINE_S) == [CONFIRMED]
     await depose_leader(rabbitmq, broker_url, "dead")
     with pytest.raises(PartlyPublished, match="no confirm in 1 s") as caught:
@@ -253,7 +255,7 @@ async def test_late_confirms_hold_nobody_up(broker_url: str) -> None:
         await eventually(lambda: not link.raw.channels)
         assert await publishing.publish([MESSAGE], DEADLINE_S) == [CONFIRMED]
         proxy.sever(there=False)
-        lost = replace(MESSAGE, routing_key="nowhere")
+        lost = MESSAGE._replace(routing_key="nowhere")
         with pytest.raises(BrokerUnavailable):
             await publishing.publish([lost] * 50, 0.2)
         # Longer than the library waits for the end of a channel, which is a heartbeat.
@@ -263,6 +265,42 @@ async def test_late_confirms_hold_nobody_up(broker_url: str) -> None:
         assert await publishing.publish([MESSAGE], 3) == [CONFIRMED]
         assert link.is_up
         await link.close()
+
+
+async def test_large_bodies_arrive_whole(broker_url: str) -> None:
+    """Bodies of any size are put into frames and together again, the empty one too."""
+    sizes = [0, 1, 131_063, 131_064, 131_065, 262_128, 1_000_000]
+    bodies = [bytes([65 + number]) * size for number, size in enumerate(sizes)]
+    async with connected(broker_url) as broker:
+        queue, inbox = await queue_on(broker), Inbox()
+        assert await send(broker, queue, *bodies) == [CONFIRMED] * len(bodies)
+        await broker.consume(queue, 10, inbox)
+        assert bodies_of(await inbox.take(len(bodies))) == bodies
+
+
+async def test_a_socket_that_takes_no_more_is_waited_for(broker_url: str) -> None:
+    """More than fits on the way to the broker waits in order, and then all of it is confirmed."""
+    async with proxied(broker_url) as proxy:
+        link = await connect(dial_of(proxy.url))
+        await declare(link, Topology(queues=(Queue("q"),)))
+        publishing = Publishing(link, lambda: "made")
+        assert await publishing.publish([MESSAGE], DEADLINE_S) == [CONFIRMED]
+        proxy.sever(back=False)
+        large = replaced_body(b"x" * 1_000_000)
+        calls = asyncio.gather(
+            *(publishing.publish([large] * 8, DEADLINE_S * 2) for _ in range(4)),
+            publishing.publish([MESSAGE], DEADLINE_S * 2),
+        )
+        done, _ = await asyncio.wait([calls], timeout=0.3)
+        assert not done
+        proxy.mend()
+        assert await calls == [*[[CONFIRMED] * 8] * 4, [CONFIRMED]]
+        await link.close()
+
+
+def replaced_body(body: bytes) -> Publication:
+    """Return a message with another body."""
+    return Publication("", "q", Envelope("t", body))
 
 
 async def test_a_publisher_outlives_calls_that_are_too_late(

@@ -21,6 +21,8 @@ SECRET = "s3cr3t-canary"
         ("amqp://u:p%40%2F@h/a%2Fb%20%C3%BC", Address("h", 5672, "a/b ü", "u", "p@/")),
         ("amqp://[::1]:7/v", Address("::1", 7, "v", "guest", "guest")),
         ("amqp://h?heartbeat=3", Address("h", 5672, "/", "guest", "guest", heartbeat_s=3)),
+        ("amqp://h?wire=native", Address("h", 5672, "/", "guest", "guest")),
+        ("amqp://h?wire=aio-pika", Address("h", 5672, "/", "guest", "guest", is_native=False)),
         (
             "amqps://h?cafile=ca.pem&certfile=c.pem&keyfile=k.pem",
             Address(
@@ -56,6 +58,7 @@ def test_urls_are_taken_apart(text: str, expected: Address) -> None:
         ("amqp://h?heartbeat=601", "from 1 to 600"),
         ("amqp://h?heartbeat=x", "from 1 to 600"),
         ("amqp://h?heartbeat=-1", "from 1 to 600"),
+        ("amqp://h?wire=tin", "wire is one of: native, aio-pika"),
         ("amqp://h?cafile=x", "for amqps only"),
         ("amqps://h?keyfile=x", "needs its certfile"),
         ("amqp://h?hartbeat=5", r"unknown option 'hartbeat'.*heartbeat"),

@@ -2,7 +2,7 @@
 
 import heapq
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from flow.errors import ConfigurationError, StoreUnavailable
@@ -269,7 +269,7 @@ class MemoryDatabase:
     def _wake(self, execution: str, wake_ms: int | None, held: frozenset[int]) -> None:
         row = self._rows.get(execution)
         if row and row.summary.partition in held:
-            row.summary = replace(row.summary, wake_ms=wake_ms)
+            row.summary = row.summary._replace(wake_ms=wake_ms)
             waiting = self._partitions[row.summary.partition].waiting
             _keep(waiting, row, wanted=wake_ms is not None)
 

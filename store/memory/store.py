@@ -142,10 +142,17 @@ class MemoryStore(CatalogueStore):
         due = tuple(each for wake_ms, _, each in first[:limit] if wake_ms <= before_ms)
         return Due(due, first[len(due)][0] if len(due) < len(first) else None)
 
-    async def active(self, partition: int, after: str, limit: int) -> Sequence[str]:
-        """Return ids of executions that have not ended. See `flow.ports.Store`."""
-        active = self._opened.partition(partition).active
-        return heapq.nsmallest(limit, (each for each in active if each > after))
+    async def active(
+        self, partition: int, wake_by_ms: int, after: str, limit: int
+    ) -> Sequence[str]:
+        """Return ids of executions that have not ended and wake soon. See `flow.ports.Store`."""
+        rows = self._opened.partition(partition)
+        found = (
+            name
+            for name, row in rows.waiting.items()
+            if name > after and name in rows.active and (row.summary.wake_ms or 0) <= wake_by_ms
+        )
+        return heapq.nsmallest(limit, found)
 
     async def outbox(self, partition: int, after: int, limit: int) -> Sequence[OutboxRow]:
         """Return what waits to be published. See `flow.ports.Store`."""

@@ -3,12 +3,16 @@
 Nearly always. A commit that deletes executions, or that names the same row in two of its parts, is
 written by several statements in one transaction, because the parts of one statement do not see
 what the others have done.
+
+Of executions that only go on, little is written: the driver and the server work as long for each
+value as for what is done with it. If what is known of them is not so any more, the server refuses,
+and all is written once more in full.
 """
 
 import json
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 
@@ -18,6 +22,7 @@ from store.postgres import faults
 from store.postgres.leases import columns
 from store.postgres.sessions import Connection, transaction
 from store.postgres.statements import QUERIES
+from store.recent import Known, Recent
 
 _Columns = tuple[list[Any], ...]
 
@@ -28,27 +33,65 @@ _clock = SystemClock()
 _chance = SystemChance()
 
 
-async def commit(connection: Connection, commit: Commit) -> CommitResult:
+class _Parts(NamedTuple):
+    """The writes of a commit, by how much is written of each."""
+
+    full: Sequence[ExecutionWrite]
+    going: Sequence[tuple[int, ExecutionWrite]]
+    """With the numbers of the executions."""
+
+
+async def commit(connection: Connection, recent: Recent, commit: Commit) -> CommitResult:
     """Write everything but the rows of lost partitions, or nothing if there are conflicts.
 
     Args:
         connection: The connection.
+        recent: What was written lately.
         commit: What to write.
     """
+    try:
+        return await _insist(connection, recent, commit)
+    except BaseException:
+        # Nobody knows what was written.
+        recent.clear()
+        raise
+
+
+async def _insist(connection: Connection, recent: Recent, commit: Commit) -> CommitResult:
     for pause_s in _PAUSES_S:
         try:
-            return await _write(connection, commit)
+            return await _write(connection, recent, commit)
         except asyncpg.PostgresError as error:
             if not faults.is_retryable(error):
                 raise
+        recent.clear()
         await sleep(_clock, pause_s * _chance.random())
-    return await _write(connection, commit)
+    return await _write(connection, recent, commit)
 
 
-async def _write(connection: Connection, commit: Commit) -> CommitResult:
-    if not commit.deletes and not _overlaps(commit):
-        return await _write_at_once(connection, commit)
-    return await _write_in_parts(connection, commit)
+async def _write(connection: Connection, recent: Recent, commit: Commit) -> CommitResult:
+    if commit.deletes or _overlaps(commit):
+        recent.clear()
+        return await _write_in_parts(connection, commit)
+    parts = _parted(commit.writes, recent)
+    if parts.full or commit.wakes:
+        return await _write_at_once(connection, recent, commit, parts)
+    return await _go_on(connection, recent, commit, parts.going)
+
+
+def _parted(writes: Sequence[ExecutionWrite], recent: Recent) -> _Parts:
+    known, _ = recent.find([write.summary.id for write in writes])
+    if not known or len({write.summary.id for write in writes}) < len(writes):
+        return _Parts(writes, ())
+    full, going = list[ExecutionWrite](), list[tuple[int, ExecutionWrite]]()
+    for write in writes:
+        before = known.get(write.summary.id)
+        # Whoever has written in between has changed the number of the record that comes next.
+        if before and before.seq == write.seq - 1 and before.has_facts_of(write.summary):
+            going.append((before.number, write))
+        else:
+            full.append(write)
+    return _Parts(full, going)
 
 
 def _overlaps(commit: Commit) -> bool:
@@ -65,17 +108,55 @@ def _overlaps(commit: Commit) -> bool:
     return False
 
 
-async def _write_at_once(connection: Connection, commit: Commit) -> CommitResult:
-    row = await _execute(connection, commit, commit.settled, commit.wakes)
-    touched = _partitions(commit) | set(row["homes"])
-    return CommitResult(frozenset(touched.difference(row["held"])), frozenset(row["conflicts"]))
+async def _write_at_once(
+    connection: Connection, recent: Recent, commit: Commit, parts: _Parts
+) -> CommitResult:
+    row = await _execute(connection, commit, parts, commit.settled, commit.wakes)
+    held: list[int] = row["held"]
+    lost = _partitions(commit).union(row["homes"]).difference(held)
+    if not row["conflicts"]:
+        summaries = {write.summary.id: write for write in parts.full}
+        numbers = zip(row["ids"], row["numbers"], strict=True)
+        _note(recent, [(number, summaries[name]) for name, number in numbers], held)
+        _note(recent, parts.going, held)
+    return CommitResult(frozenset(lost), frozenset(row["conflicts"]))
+
+
+async def _go_on(
+    connection: Connection,
+    recent: Recent,
+    commit: Commit,
+    going: Sequence[tuple[int, ExecutionWrite]],
+) -> CommitResult:
+    rows: list[asyncpg.Record] = await connection.fetch(
+        QUERIES["go_on"],
+        *columns(commit.leases),
+        *_outbox_columns(commit),
+        *_keys(commit.settled),
+        *_going_columns(going),
+    )
+    held: list[int] = rows[0]["held"]
+    _note(recent, going, held)
+    return CommitResult(frozenset(_partitions(commit).difference(held)))
+
+
+def _note(
+    recent: Recent, written: Sequence[tuple[int, ExecutionWrite]], held: Sequence[int]
+) -> None:
+    recent.note(
+        {
+            write.summary.id: Known(number, write.seq, write.summary)
+            for number, write in written
+            if write.summary.partition in held
+        }
+    )
 
 
 async def _write_in_parts(connection: Connection, commit: Commit) -> CommitResult:
     wakes = dict(commit.wakes)
     named = [*wakes, *commit.deletes]
     async with transaction(connection):
-        row = await _execute(connection, commit, (), ())
+        row = await _execute(connection, commit, _Parts(commit.writes, ()), (), ())
         homes = await connection.fetch(QUERIES["homes"], named)
         held: list[int] = row["held"]
         touched = _partitions(commit).union(home["partition"] for home in homes)
@@ -91,10 +172,11 @@ async def _write_in_parts(connection: Connection, commit: Commit) -> CommitResul
 async def _execute(
     connection: Connection,
     commit: Commit,
+    parts: _Parts,
     settled: Sequence[tuple[int, int]],
     wakes: Sequence[tuple[str, int | None]],
 ) -> asyncpg.Record:
-    writes, outbox = commit.writes, commit.outbox
+    writes = parts.full
     rows: list[asyncpg.Record] = await connection.fetch(
         QUERIES["commit"],
         *columns(commit.leases),
@@ -103,15 +185,35 @@ async def _execute(
         [write.record for write in writes],
         [write.is_snapshot for write in writes],
         _repeated(writes),
+        *_outbox_columns(commit),
+        *_keys(settled),
+        [execution for execution, _ in wakes],
+        [wake_ms for _, wake_ms in wakes],
+        *_going_columns(parts.going),
+    )
+    return rows[0]
+
+
+def _outbox_columns(commit: Commit) -> _Columns:
+    outbox = commit.outbox
+    return (
         [row.partition for row in outbox],
         [row.number for row in outbox],
         [row.execution for row in outbox],
         [row.command for row in outbox],
-        *_keys(settled),
-        [execution for execution, _ in wakes],
-        [wake_ms for _, wake_ms in wakes],
     )
-    return rows[0]
+
+
+def _going_columns(going: Sequence[tuple[int, ExecutionWrite]]) -> _Columns:
+    return (
+        [number for number, _ in going],
+        [write.summary.partition for _, write in going],
+        [write.summary.updated_ms for _, write in going],
+        [write.summary.wake_ms for _, write in going],
+        [write.seq for _, write in going],
+        [write.record for _, write in going],
+        [write.is_snapshot for _, write in going],
+    )
 
 
 def _summary_columns(summaries: Sequence[ExecutionSummary]) -> _Columns:

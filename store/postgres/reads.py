@@ -51,16 +51,19 @@ async def due(connection: Connection, partition: int, before_ms: int, limit: int
     return Due(ids, rows[len(ids)]["wake_ms"] if len(ids) < len(rows) else None)
 
 
-async def active(connection: Connection, partition: int, after: str, limit: int) -> Sequence[str]:
-    """Return ids of executions that have not ended, in id order.
+async def active(
+    connection: Connection, partition: int, wake_by_ms: int, after: str, limit: int
+) -> Sequence[str]:
+    """Return ids of executions that have not ended and wake soon, in id order.
 
     Args:
         connection: The connection.
         partition: The partition.
+        wake_by_ms: Until when they wake.
         after: The id that they come after.
         limit: How many at most.
     """
-    rows = await connection.fetch(QUERIES["active"], partition, after, limit)
+    rows = await connection.fetch(QUERIES["active"], partition, wake_by_ms, after, limit)
     return [row["id"] for row in rows]
 
 

@@ -34,6 +34,7 @@ from store.postgres.address import Address, schema_of
 from store.postgres.catalogue import CatalogueStore
 from store.postgres.examination import examine
 from store.postgres.sessions import COMMIT_SETTINGS, Connector, Pool, Session
+from store.recent import Recent
 
 _READERS = 4
 RENEWAL_S = 4.0
@@ -86,6 +87,7 @@ class PostgresStore(CatalogueStore):
         self.url = self._address.url
         self.exclusive = False
         self._sessions: _Sessions | None = None
+        self._recent = Recent()
 
     async def open(self, namespace: Namespace) -> Namespace:
         """Connect, make or migrate the schema, and create the namespace unless it exists.
@@ -114,6 +116,7 @@ class PostgresStore(CatalogueStore):
             await sessions.close()
             raise
         self._sessions = sessions
+        self._recent.clear()
         return settled
 
     async def close(self) -> None:
@@ -151,7 +154,8 @@ class PostgresStore(CatalogueStore):
 
     async def commit(self, commit: Commit) -> CommitResult:
         """Write everything, or nothing of a lost partition. See `flow.ports.Store`."""
-        return await self._opened.committing.run(partial(commits.commit, commit=commit), COMMIT_S)
+        work = partial(commits.commit, recent=self._recent, commit=commit)
+        return await self._opened.committing.run(work, COMMIT_S)
 
     async def load(self, executions: Sequence[str]) -> Mapping[str, StoredExecution | Tombstone]:
         """Load executions from their last snapshots on. See `flow.ports.Store`."""
@@ -172,9 +176,13 @@ class PostgresStore(CatalogueStore):
         work = partial(reads.due, partition=partition, before_ms=before_ms, limit=limit)
         return await self._pool.run(work)
 
-    async def active(self, partition: int, after: str, limit: int) -> Sequence[str]:
+    async def active(
+        self, partition: int, wake_by_ms: int, after: str, limit: int
+    ) -> Sequence[str]:
         """Return ids of executions that have not ended. See `flow.ports.Store`."""
-        work = partial(reads.active, partition=partition, after=after, limit=limit)
+        work = partial(
+            reads.active, partition=partition, wake_by_ms=wake_by_ms, after=after, limit=limit
+        )
         return await self._pool.run(work)
 
     async def outbox(self, partition: int, after: int, limit: int) -> Sequence[OutboxRow]:

@@ -41,7 +41,7 @@ def load(
             records.setdefault(number, []).append(record)
         graves = connection.execute(QUERIES["load_tombstones"], wanted).fetchall()
     found: dict[str, StoredExecution | Tombstone] = {
-        row[0]: StoredExecution(_summary(row), seq, tuple(records.get(number, ())))
+        row[0]: StoredExecution(summary_of(row), seq, tuple(records.get(number, ())))
         for number, seq, *row in rows
     }
     for name, workflow, status, ended_ms, fingerprint in graves:
@@ -65,16 +65,20 @@ def due(connection: sqlite3.Connection, partition: int, before_ms: int, limit: i
     return Due(tuple(row[0] for row in rows), following[0] if following else None)
 
 
-def active(connection: sqlite3.Connection, partition: int, after: str, limit: int) -> Sequence[str]:
-    """Return ids of executions that have not ended, in id order.
+def active(
+    connection: sqlite3.Connection, partition: int, wake_by_ms: int, after: str, limit: int
+) -> Sequence[str]:
+    """Return ids of executions that have not ended and wake soon, in id order.
 
     Args:
         connection: The reader's.
         partition: The partition.
+        wake_by_ms: Until when they wake.
         after: The id that they come after.
         limit: How many at most.
     """
-    return [row[0] for row in connection.execute(QUERIES["active"], (partition, after, limit))]
+    rows = connection.execute(QUERIES["active"], (partition, wake_by_ms, after, limit))
+    return [row[0] for row in rows]
 
 
 def outbox(
@@ -112,7 +116,7 @@ def list_executions(
         ]
         # Each page is in order; `created_ms, number` stand first in every row.
         merged = heapq.merge(*pages, key=lambda row: (row[0], row[1]), reverse=True)
-        return [_summary(row[2:]) for row in _first(merged, query.limit)]
+        return [summary_of(row[2:]) for row in _first(merged, query.limit)]
 
 
 def history(
@@ -171,7 +175,12 @@ def _first(rows: Iterable[Sequence[Any]], limit: int) -> Iterator[Sequence[Any]]
     return (row for row, _ in zip(rows, range(limit), strict=False))
 
 
-def _summary(row: Sequence[Any]) -> ExecutionSummary:
+def summary_of(row: Sequence[Any]) -> ExecutionSummary:
+    """Return the row of an execution.
+
+    Args:
+        row: Its columns, from the id to the fingerprint.
+    """
     name, partition, workflow, definition, status, *times, incident, labels, fingerprint = row
     created_ms, updated_ms, ended_ms, wake_ms = times
     return ExecutionSummary(

@@ -28,6 +28,7 @@ from flow.ports import (
     StoredExecution,
     Tombstone,
 )
+from store.recent import Recent
 from store.sqlite import examination, leases as ownership, reads, schema, writes
 from store.sqlite.catalogue import CatalogueStore
 from store.sqlite.lock import FileLock
@@ -59,6 +60,8 @@ class SqliteStore(CatalogueStore):
         self._reader: ConnectionThread | None = None
         self._writer: ConnectionThread | None = None
         self._stopped: Sequence[asyncio.Future[None]] = ()
+        # Used on the writer's thread only.
+        self._recent = Recent()
 
     async def open(self, namespace: Namespace) -> Namespace:
         """Take the lock, migrate, and create the namespace unless it exists.
@@ -81,6 +84,8 @@ class SqliteStore(CatalogueStore):
             raise ConfigurationError(f"the store {self.url}", "it is open already")
         try:
             if not self._read_only:
+                # Others may have written while it was closed.
+                self._recent = Recent()
                 self._writer = _writer(self._path)
                 await self._writer.start()
                 await self._writer.run(schema.settle_namespace, self._path, namespace)
@@ -136,7 +141,7 @@ class SqliteStore(CatalogueStore):
 
     async def commit(self, commit: Commit) -> CommitResult:
         """Write everything, or nothing of a lost partition. See `flow.ports.Store`."""
-        return await self._write.run(writes.commit, commit)
+        return await self._write.run(writes.commit, self._recent, commit)
 
     async def load(self, executions: Sequence[str]) -> Mapping[str, StoredExecution | Tombstone]:
         """Load executions from their last snapshots on. See `flow.ports.Store`."""
@@ -150,9 +155,11 @@ class SqliteStore(CatalogueStore):
         """Return what is due in a partition. See `flow.ports.Store`."""
         return await self._read.run(reads.due, partition, before_ms, limit)
 
-    async def active(self, partition: int, after: str, limit: int) -> Sequence[str]:
+    async def active(
+        self, partition: int, wake_by_ms: int, after: str, limit: int
+    ) -> Sequence[str]:
         """Return ids of executions that have not ended. See `flow.ports.Store`."""
-        return await self._read.run(reads.active, partition, after, limit)
+        return await self._read.run(reads.active, partition, wake_by_ms, after, limit)
 
     async def outbox(self, partition: int, after: int, limit: int) -> Sequence[OutboxRow]:
         """Return what waits to be published. See `flow.ports.Store`."""

@@ -6,28 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flow.ports import Commit, CommitResult, ExecutionWrite, Pruned
+from flow.ports import Commit, CommitResult, ExecutionSummary, ExecutionWrite, Pruned
+from store.recent import Known, Recent
 from store.sqlite import leases
+from store.sqlite.reads import summary_of
 from store.sqlite.schema import transaction
 from store.sqlite.statements import QUERIES
 
 _Row = tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """An execution as it is in the database."""
-
-    number: int
-    seq: int
-    snapshot: int
-    wake_ms: int | None
-    facts: _Row
-
-    @property
-    def partition(self) -> int:
-        """The partition that it belongs to."""
-        return int(self.facts[_PARTITION])
 
 
 @dataclass(slots=True)
@@ -36,6 +22,7 @@ class _Batch:
 
     inserted: list[_Row] = field(default_factory=list[_Row])
     updated: list[_Row] = field(default_factory=list[_Row])
+    turned: list[_Row] = field(default_factory=list[_Row])
     begun: list[_Row] = field(default_factory=list[_Row])
     touched: list[_Row] = field(default_factory=list[_Row])
     moved: list[_Row] = field(default_factory=list[_Row])
@@ -44,40 +31,49 @@ class _Batch:
     old_labels: list[_Row] = field(default_factory=list[_Row])
 
 
-# Where a column stands among the facts.
-_PARTITION, _CREATED_MS, _LABELS = 0, 4, 7
-
-
-def commit(connection: sqlite3.Connection, commit: Commit) -> CommitResult:
+def commit(connection: sqlite3.Connection, recent: Recent, commit: Commit) -> CommitResult:
     """Write everything but the rows of lost partitions, or nothing if there are conflicts.
 
     Args:
         connection: The writer's.
+        recent: What it has written lately.
         commit: What to write.
     """
-    with transaction(connection, "begin_write"):
-        held = leases.held(connection, commit.leases)
-        homes = _homes(connection, commit)
-        lost = frozenset(_partitions(commit, homes.values()) - held)
-        if lost:
-            strange = {each for each, partition in homes.items() if partition not in held}
-            commit = _without(commit, held, strange)
-        known = _known(connection, [write.summary.id for write in commit.writes])
-        conflicts = _conflicts(commit.writes, known) | _buried(connection, commit.writes, known)
-        if conflicts:
-            return CommitResult(lost, conflicts)
-        _write(connection, commit.writes, known)
-        connection.executemany(
-            QUERIES["insert_outbox"],
-            [(row.partition, row.number, row.execution, row.command) for row in commit.outbox],
-        )
-        connection.executemany(QUERIES["delete_outbox"], commit.settled)
-        wakes = [(wake_ms, each) for each, wake_ms in commit.wakes]
-        connection.executemany(QUERIES["wake_execution"], wakes)
+    written: dict[str, Known] = {}
+    try:
+        with transaction(connection, "begin_write"):
+            result = _commit(connection, recent, commit, written)
+    except BaseException:
+        recent.clear()
+        raise
+    # Only now is it certain that it was written.
+    recent.note(written)
+    recent.forget(commit.deletes)
+    recent.forget(each for each, _ in commit.wakes)
+    return result
+
+
+def _commit(
+    connection: sqlite3.Connection, recent: Recent, commit: Commit, written: dict[str, Known]
+) -> CommitResult:
+    held = leases.held(connection, commit.leases)
+    homes = _homes(connection, commit)
+    lost = frozenset(_partitions(commit, homes.values()) - held)
+    if lost:
+        strange = {each for each, partition in homes.items() if partition not in held}
+        commit = _without(commit, held, strange)
+    known = _known(connection, recent, [write.summary.id for write in commit.writes])
+    conflicts = _conflicts(commit.writes, known) | _buried(connection, commit.writes, known)
+    if not conflicts:
+        _write(connection, recent, commit.writes, known, written)
+        # A row of the outbox is a tuple in the order of the columns.
+        _many(connection, "insert_outbox", commit.outbox)
+        _many(connection, "delete_outbox", commit.settled)
+        _many(connection, "wake_execution", [(wake_ms, each) for each, wake_ms in commit.wakes])
         if commit.deletes:
             connection.execute(QUERIES["delete_graves"], (json.dumps(commit.deletes),))
             _delete(connection, commit.deletes)
-    return CommitResult(lost)
+    return CommitResult(lost, conflicts)
 
 
 def prune(
@@ -108,7 +104,7 @@ def prune(
 def _homes(connection: sqlite3.Connection, commit: Commit) -> Mapping[str, int]:
     """Return the partitions of the executions that a commit only names."""
     named = (*commit.deletes, *(each for each, _ in commit.wakes))
-    homes = {each: known.partition for each, known in _known(connection, named).items()}
+    homes = {each: known.summary.partition for each, known in _read(connection, named).items()}
     if commit.deletes:
         graves = connection.execute(QUERIES["read_graves"], (json.dumps(commit.deletes),))
         homes.update(graves.fetchall())
@@ -137,17 +133,24 @@ def _without(commit: Commit, held: frozenset[int], strange: set[str]) -> Commit:
     )
 
 
-def _known(connection: sqlite3.Connection, ids: Sequence[str]) -> Mapping[str, _Known]:
+def _known(
+    connection: sqlite3.Connection, recent: Recent, ids: Sequence[str]
+) -> Mapping[str, Known]:
+    """Return executions as they are; those that do not exist are left out."""
+    known, unknown = recent.find(ids)
+    known.update(_read(connection, unknown))
+    return known
+
+
+def _read(connection: sqlite3.Connection, ids: Sequence[str]) -> Mapping[str, Known]:
     if not ids:
         return {}
     rows = connection.execute(QUERIES["read_known"], (json.dumps(ids),))
-    return {
-        name: _Known(number, seq, snapshot, wake_ms, tuple(facts))
-        for name, number, seq, snapshot, wake_ms, *facts in rows
-    }
+    known = (Known(row[0], row[1], summary_of(row[3:]), row[2]) for row in rows)
+    return {each.summary.id: each for each in known}
 
 
-def _conflicts(writes: Sequence[ExecutionWrite], known: Mapping[str, _Known]) -> frozenset[str]:
+def _conflicts(writes: Sequence[ExecutionWrite], known: Mapping[str, Known]) -> frozenset[str]:
     """Return the executions of which somebody else has written this record, or not the last."""
     conflicts: set[str] = set()
     seen: set[str] = set()
@@ -161,7 +164,7 @@ def _conflicts(writes: Sequence[ExecutionWrite], known: Mapping[str, _Known]) ->
 
 
 def _buried(
-    connection: sqlite3.Connection, writes: Sequence[ExecutionWrite], known: Mapping[str, _Known]
+    connection: sqlite3.Connection, writes: Sequence[ExecutionWrite], known: Mapping[str, Known]
 ) -> frozenset[str]:
     """Return the executions that were pruned, and cannot begin once more."""
     new = [write.summary.id for write in writes if write.summary.id not in known]
@@ -172,50 +175,68 @@ def _buried(
 
 
 def _write(
-    connection: sqlite3.Connection, writes: Sequence[ExecutionWrite], known: Mapping[str, _Known]
+    connection: sqlite3.Connection,
+    recent: Recent,
+    writes: Sequence[ExecutionWrite],
+    known: Mapping[str, Known],
+    written: dict[str, Known],
 ) -> None:
-    if not writes:
-        return
+    """Write executions, and note in *written* how they are afterwards."""
     batch = _Batch()
-    number = int(connection.execute(QUERIES["last_number"]).fetchone()[0])
     for write in writes:
         before = known.get(write.summary.id)
         if before is None:
-            number += 1
+            number = recent.number = _next_number(connection, recent)
+            after = Known(number, 1, write.summary, 1)
             _insert(batch, write, number)
         else:
-            _change(batch, write, before)
-    connection.executemany(QUERIES["insert_execution"], batch.inserted)
-    connection.executemany(QUERIES["update_execution"], batch.updated)
-    connection.executemany(QUERIES["insert_progress"], batch.begun)
-    connection.executemany(QUERIES["touch_progress"], batch.touched)
-    connection.executemany(QUERIES["update_progress"], batch.moved)
-    connection.executemany(QUERIES["insert_record"], batch.records)
-    connection.executemany(QUERIES["delete_label"], batch.old_labels)
-    connection.executemany(QUERIES["insert_label"], batch.labels)
+            snapshot = write.seq if write.is_snapshot else before.snapshot
+            after = Known(before.number, write.seq, write.summary, snapshot)
+            _change(batch, before, after)
+        written[write.summary.id] = after
+        batch.records.append((after.number, write.seq, write.is_snapshot, write.record))
+    _many(connection, "insert_execution", batch.inserted)
+    _many(connection, "update_execution", batch.updated)
+    _many(connection, "turn_execution", batch.turned)
+    _many(connection, "insert_progress", batch.begun)
+    _many(connection, "touch_progress", batch.touched)
+    _many(connection, "update_progress", batch.moved)
+    _many(connection, "insert_record", batch.records)
+    _many(connection, "delete_label", batch.old_labels)
+    _many(connection, "insert_label", batch.labels)
+
+
+def _many(connection: sqlite3.Connection, name: str, rows: Sequence[_Row]) -> None:
+    if rows:
+        connection.executemany(QUERIES[name], rows)
+
+
+def _next_number(connection: sqlite3.Connection, recent: Recent) -> int:
+    if recent.number is None:
+        recent.number = int(connection.execute(QUERIES["last_number"]).fetchone()[0])
+    return recent.number + 1
 
 
 def _insert(batch: _Batch, write: ExecutionWrite, number: int) -> None:
-    summary, facts = write.summary, _facts(write)
-    batch.inserted.append((number, summary.id, *facts))
+    summary = write.summary
+    batch.inserted.append((number, summary.id, *_facts(summary)))
     progress = (number, summary.partition, summary.updated_ms, summary.wake_ms, 1, 1)
     batch.begun.append(progress)
-    batch.records.append((number, 1, write.is_snapshot, write.record))
-    batch.labels.extend(_label_rows(facts, number))
+    batch.labels.extend(_label_rows(summary, number))
 
 
-def _change(batch: _Batch, write: ExecutionWrite, before: _Known) -> None:
-    summary, number, seq = write.summary, before.number, write.seq
-    snapshot = seq if write.is_snapshot else before.snapshot
-    batch.records.append((number, seq, write.is_snapshot, write.record))
-    if summary.wake_ms == before.wake_ms:
-        batch.touched.append((summary.updated_ms, seq, snapshot, number))
+def _change(batch: _Batch, before: Known, after: Known) -> None:
+    number, seq, new, snapshot = after
+    old = before.summary
+    if new.wake_ms == old.wake_ms:
+        batch.touched.append((new.updated_ms, seq, snapshot, number))
     else:
-        batch.moved.append((summary.updated_ms, summary.wake_ms, seq, snapshot, number))
-    facts = _facts(write)
-    if facts != before.facts:
-        batch.updated.append((*facts, number))
-        _relabel(batch, _label_rows(before.facts, number), _label_rows(facts, number))
+        batch.moved.append((new.updated_ms, new.wake_ms, seq, snapshot, number))
+    if not before.is_course_of(new):
+        batch.updated.append((*_facts(new), number))
+        _relabel(batch, _label_rows(old, number), _label_rows(new, number))
+    elif (new.status, new.ended_ms, new.incident) != (old.status, old.ended_ms, old.incident):
+        batch.turned.append((new.status.value, new.ended_ms, new.incident, number))
 
 
 def _relabel(batch: _Batch, old: list[_Row], new: list[_Row]) -> None:
@@ -224,9 +245,8 @@ def _relabel(batch: _Batch, old: list[_Row], new: list[_Row]) -> None:
         batch.labels.extend(new)
 
 
-def _facts(write: ExecutionWrite) -> _Row:
+def _facts(summary: ExecutionSummary) -> _Row:
     """Return what seldom changes, in the order of the columns."""
-    summary = write.summary
     return (
         summary.partition,
         summary.workflow,
@@ -240,22 +260,19 @@ def _facts(write: ExecutionWrite) -> _Row:
     )
 
 
-def _label_rows(facts: _Row, number: int) -> list[_Row]:
-    if facts[_LABELS] == "{}":
-        return []
-    labels: dict[str, str] = json.loads(facts[_LABELS])
-    return [(name, value, facts[_CREATED_MS], number) for name, value in labels.items()]
+def _label_rows(summary: ExecutionSummary, number: int) -> list[_Row]:
+    return [(name, value, summary.created_ms, number) for name, value in summary.labels.items()]
 
 
 def _delete(connection: sqlite3.Connection, ids: Sequence[str]) -> None:
     # Read once more, because the same commit may have written what it deletes.
-    gone = _known(connection, ids).values()
+    gone = _read(connection, ids).values()
     numbers = [(each.number,) for each in gone]
-    labels = [row for each in gone for row in _label_rows(each.facts, each.number)]
-    partitions = {each.partition for each in gone}
+    labels = [row for each in gone for row in _label_rows(each.summary, each.number)]
+    partitions = {each.summary.partition for each in gone}
     named = json.dumps(ids)
-    connection.executemany(QUERIES["delete_label"], labels)
-    connection.executemany(QUERIES["delete_journal"], numbers)
-    connection.executemany(QUERIES["delete_progress"], numbers)
-    connection.executemany(QUERIES["delete_execution"], numbers)
-    connection.executemany(QUERIES["delete_outbox_of"], [(each, named) for each in partitions])
+    _many(connection, "delete_label", labels)
+    _many(connection, "delete_journal", numbers)
+    _many(connection, "delete_progress", numbers)
+    _many(connection, "delete_execution", numbers)
+    _many(connection, "delete_outbox_of", [(each, named) for each in partitions])

@@ -3,6 +3,9 @@
 -- Statements that change data run whether or not a fence finds anything. So every row that is
 -- written carries its partition, and is looked up in `fence`, whose locks keep the owners of the
 -- partitions from changing until the end. A conflict stops all writing; see `conflict`.
+--
+-- Executions are given in two ways: all that is to be known of them, or, if they only go on and the
+-- writer knows their numbers, what changes. `go_on.sql` is this statement without the first.
 WITH fence AS MATERIALIZED (
     SELECT partition.id
     FROM unnest($1::integer[], $2::text[], $3::bigint[]) AS lease (id, owner, epoch)
@@ -20,8 +23,11 @@ known AS MATERIALIZED (
         coalesce(execution.number, nextval('execution_number')) AS number,
         coalesce(progress.seq, 0) AS last_seq,
         tombstone.id IS NOT NULL AS was_pruned,
+        execution.ctid AS execution_ctid,
+        progress.ctid AS progress_ctid,
         execution.labels AS old_labels,
         execution.created_ms AS old_created_ms,
+        given.labels <> '{}' OR execution.labels <> '{}' AS has_labels,
         (
             execution.partition, execution.workflow, execution.definition, execution.status,
             execution.created_ms, execution.ended_ms, execution.incident, execution.labels,
@@ -42,7 +48,8 @@ known AS MATERIALIZED (
     )
     LEFT JOIN execution ON execution.id = given.id
     LEFT JOIN progress ON progress.execution = execution.number
-    LEFT JOIN tombstone ON execution.number IS NULL AND tombstone.id = given.id
+    -- Nothing equals NULL: nobody looks for the tombstone of an execution that is there.
+    LEFT JOIN tombstone ON tombstone.id = CASE WHEN execution.number IS NULL THEN given.id END
     WHERE given.partition = ANY (ARRAY(SELECT id FROM fence))
 ),
 -- Somebody else has written this record, or it is not the next one; or the execution was pruned,
@@ -72,7 +79,7 @@ inserted AS (
         number, id, partition, workflow, definition, status, created_ms, ended_ms, incident,
         labels, fingerprint
     FROM known
-    WHERE is_new AND partition = ANY (ARRAY(SELECT id FROM sound))
+    WHERE is_new AND EXISTS (SELECT FROM sound)
 ),
 updated AS (
     UPDATE execution
@@ -81,41 +88,57 @@ updated AS (
         ended_ms = known.ended_ms, incident = known.incident, labels = known.labels,
         fingerprint = known.fingerprint
     FROM known
-    WHERE execution.number = known.number
+    WHERE execution.ctid = known.execution_ctid
+        AND execution.number = known.number
         AND known.is_changed
         AND NOT known.is_new
-        AND known.partition = ANY (ARRAY(SELECT id FROM sound))
+        AND EXISTS (SELECT FROM sound)
 ),
 begun AS (
     INSERT INTO progress (execution, partition, updated_ms, wake_ms, seq, snapshot)
     SELECT number, partition, updated_ms, wake_ms, seq, seq
     FROM known
-    WHERE is_new AND partition = ANY (ARRAY(SELECT id FROM sound))
+    WHERE is_new AND EXISTS (SELECT FROM sound)
 ),
 moved AS (
     UPDATE progress
     SET updated_ms = known.updated_ms, wake_ms = known.wake_ms, seq = known.seq,
         snapshot = CASE WHEN known.is_snapshot THEN known.seq ELSE progress.snapshot END
     FROM known
-    WHERE progress.execution = known.number
+    WHERE progress.ctid = known.progress_ctid
+        AND progress.execution = known.number
         AND progress.seq = known.last_seq
         AND NOT known.is_new
-        AND known.partition = ANY (ARRAY(SELECT id FROM sound))
+        AND EXISTS (SELECT FROM sound)
     RETURNING 1
+),
+gone_on AS (
+    UPDATE progress
+    SET updated_ms = going.updated_ms, wake_ms = going.wake_ms, seq = going.seq,
+        snapshot = CASE WHEN going.is_snapshot THEN going.seq ELSE progress.snapshot END
+    FROM unnest(
+        $28::bigint[], $29::integer[], $30::bigint[], $31::bigint[], $32::integer[],
+        $33::bytea[], $34::boolean[]
+    ) AS going (number, partition, updated_ms, wake_ms, seq, record, is_snapshot)
+    WHERE progress.execution = going.number
+        AND progress.seq = going.seq - 1
+        AND going.partition = ANY (ARRAY(SELECT id FROM sound))
+    RETURNING going.number, going.seq, going.is_snapshot, going.record
 ),
 recorded AS (
     INSERT INTO journal (execution, seq, is_snapshot, record)
-    SELECT number, seq, is_snapshot, record
-    FROM known
-    WHERE partition = ANY (ARRAY(SELECT id FROM sound))
+    SELECT number, seq, is_snapshot, record FROM known WHERE EXISTS (SELECT FROM sound)
+    UNION ALL
+    SELECT number, seq, is_snapshot, record FROM gone_on
 ),
 -- All four columns of the key come from one place, so that the index is searched by all of them.
 stale AS MATERIALIZED (
     SELECT old.key, old.value, known.old_created_ms, known.number
     FROM known, jsonb_each_text(known.old_labels) AS old
-    WHERE known.is_changed
+    WHERE known.has_labels
+        AND known.is_changed
         AND NOT known.is_new
-        AND known.partition = ANY (ARRAY(SELECT id FROM sound))
+        AND EXISTS (SELECT FROM sound)
         AND NOT (
             known.created_ms = known.old_created_ms
             AND known.labels @> jsonb_build_object(old.key, old.value)
@@ -133,8 +156,9 @@ labelled AS (
     INSERT INTO label (name, value, created_ms, execution)
     SELECT new.key, new.value, known.created_ms, known.number
     FROM known, jsonb_each_text(known.labels) AS new
-    WHERE known.is_changed
-        AND known.partition = ANY (ARRAY(SELECT id FROM sound))
+    WHERE known.has_labels
+        AND known.is_changed
+        AND EXISTS (SELECT FROM sound)
         AND (
             known.is_new
             OR known.created_ms <> known.old_created_ms
@@ -165,9 +189,15 @@ SELECT
     ARRAY(SELECT id FROM fence) AS held,
     ARRAY(SELECT id FROM conflict) AS conflicts,
     ARRAY(SELECT DISTINCT partition FROM named) AS homes,
+    ARRAY(SELECT id FROM known WHERE ended_ms IS NULL) AS ids,
+    ARRAY(SELECT number FROM known WHERE ended_ms IS NULL) AS numbers,
     CASE
         WHEN EXISTS (SELECT FROM conflict) THEN true
         -- An execution that was pruned by somebody a moment ago is still seen, but not moved.
-        WHEN (SELECT count(*) FROM moved) = (SELECT count(*) FROM known WHERE NOT is_new) THEN true
+        WHEN (SELECT count(*) FROM moved) = (SELECT count(*) FROM known WHERE NOT is_new)
+            AND (SELECT count(*) FROM gone_on) = (
+                SELECT count(*) FROM unnest($29::integer[]) AS going (partition)
+                WHERE going.partition = ANY (ARRAY(SELECT id FROM fence))
+            ) THEN true
         ELSE refuse('an execution was changed at the same time')
     END AS is_whole

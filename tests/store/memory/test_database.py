@@ -1,7 +1,5 @@
 """What is particular to the data in memory; the rest is in the conformance suite."""
 
-from dataclasses import replace
-
 import pytest
 
 from flow.errors import ConfigurationError
@@ -24,7 +22,7 @@ async def test_homes_outlive_pruning() -> None:
     database = MemoryDatabase()
     store = MemoryStore(lambda: 1_000, database)
     await store.open(NAMESPACE)
-    ended = replace(row("a", 3), status=Status.SUCCESS, ended_ms=5)
+    ended = row("a", 3)._replace(status=Status.SUCCESS, ended_ms=5)
     await put(store, await take(store, 3), write(ended))
     assert database.home("a") == 3
     await store.prune(6, 0, 1)

@@ -11,6 +11,8 @@ from flow.errors import InvalidInput, StoreUnavailable
 from flow.ports import Commit, CommitResult, Lease
 from flow.status import Status
 from store.postgres import PostgresStore, commits, store as store_module
+from store.postgres.statements import QUERIES
+from store.recent import Recent
 from tests.conformance.store import (
     NAMESPACE,
     TTL_MS,
@@ -29,13 +31,13 @@ from tests.store.postgres.conftest import Sql, answered, blocked, commit_in_flig
 async def test_commit_is_one_statement(store: PostgresStore) -> None:
     """However much a commit writes, it is one statement and so one round trip."""
     leases = await take(store, 0, 1)
-    first = replace(row("a"), labels={"team": "red"}, wake_ms=5)
+    first = row("a")._replace(labels={"team": "red"}, wake_ms=5)
     await put(store, leases, write(first), write(row("c", 1)))
     assert store._sessions
     connection = store._sessions.committing._connection
     assert connection
     queries: list[str] = []
-    last = replace(first, status=Status.SUCCESS, ended_ms=9, labels={"team": "blue"})
+    last = first._replace(status=Status.SUCCESS, ended_ms=9, labels={"team": "blue"})
     with connection.query_logger(lambda record: queries.append(record.query)):
         await store.commit(
             Commit(
@@ -58,7 +60,7 @@ async def test_progress_stays_on_its_page(store: PostgresStore, sql: Sql) -> Non
     leases = await take(store, 0)
     await put(store, leases, write(row("a")))
     for seq in range(2, 12):
-        await put(store, leases, write(replace(row("a"), updated_ms=seq), seq))
+        await put(store, leases, write(row("a")._replace(updated_ms=seq), seq))
     await store.close()
     counts = await sql.fetchrow(
         "SELECT pg_stat_force_next_flush(), sum(n_tup_upd) AS updates, sum(n_tup_hot_upd) AS hot "
@@ -66,6 +68,70 @@ async def test_progress_stays_on_its_page(store: PostgresStore, sql: Sql) -> Non
     )
     assert counts
     assert (counts["updates"], counts["hot"]) == (10, 10)
+
+
+async def test_going_on_is_a_small_statement(store: PostgresStore) -> None:
+    """Of executions that this store has written only what changes is written, and it is whole."""
+    leases = await take(store, 0)
+    await put(store, leases, write(row("a")), write(row("b")))
+    assert store._sessions
+    connection = store._sessions.committing._connection
+    assert connection
+    queries: list[str] = []
+    later = row("a")._replace(updated_ms=7, wake_ms=9)
+    with connection.query_logger(lambda record: queries.append(record.query)):
+        await put(store, leases, write(later, 2), write(row("b"), 2))
+        # The driver tells in the next round of the event loop.
+        await asyncio.sleep(0)
+    assert queries == [QUERIES["go_on"]]
+    found = await load_one(store, "a")
+    assert (found.summary, found.seq) == (later, 2)
+
+
+async def test_what_others_wrote_is_overwritten(store: PostgresStore, other: PostgresStore) -> None:
+    """A row that somebody else has changed meanwhile is not taken for the one of before."""
+    leases = await take(store, 0)
+    await put(store, leases, write(row("a")))
+    await store.release(leases)
+    theirs = await take(other, 0)
+    await put(other, theirs, write(row("a")._replace(incident="look"), 2))
+    await other.release(theirs)
+    await put(store, await take(store, 0), write(row("a"), 3))
+    assert (await load_one(store, "a")).summary.incident == ""
+
+
+async def test_going_on_with_what_is_gone(
+    store: PostgresStore, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What somebody has deleted is a conflict, although it was there a moment ago."""
+    monkeypatch.setattr(commits, "_PAUSES_S", (0.0, 0.0, 0.0))
+    leases = await take(store, 0)
+    await put(store, leases, write(row("a")), write(row("b")))
+    await sql.execute("DELETE FROM progress USING execution WHERE number = execution AND id = 'a'")
+    await sql.execute("DELETE FROM execution WHERE id = 'a'")
+    writes = (write(row("a"), 2), write(row("b"), 2))
+    assert await store.commit(Commit(leases, writes)) == CommitResult(conflicts=frozenset({"a"}))
+    assert (await load_one(store, "b")).seq == 1
+
+
+async def test_conflict_stops_who_only_goes_on(store: PostgresStore) -> None:
+    """If one execution of a commit is in conflict, then none goes on."""
+    leases = await take(store, 0)
+    await put(store, leases, write(row("a")))
+    commit = Commit(leases, (write(row("a"), 2), write(row("b"), 2)))
+    assert await store.commit(commit) == CommitResult(conflicts=frozenset({"b"}))
+    assert (await load_one(store, "a")).seq == 1
+
+
+async def test_lost_partition_does_not_go_on(store: PostgresStore) -> None:
+    """Of executions that only go on, those of lost partitions are left out, and no others."""
+    mine, lost = await take(store, 0, 1)
+    await put(store, (mine, lost), write(row("a")), write(row("b", 1)))
+    forged = (mine, replace(lost, epoch=lost.epoch + 1))
+    commit = Commit(forged, (write(row("a"), 2), write(row("b", 1), 2)))
+    assert await store.commit(commit) == CommitResult(lost=frozenset({1}))
+    assert ((await load_one(store, "a")).seq, (await load_one(store, "b")).seq) == (2, 1)
+    await put(store, (mine, lost), write(row("a"), 3), write(row("b", 1), 2))
 
 
 async def test_backend_killed_before_the_commit(store: PostgresStore, sql: Sql, watch: Sql) -> None:
@@ -177,7 +243,7 @@ async def test_poisoned_row_is_invalid_input(
 ) -> None:
     """A value that PostgreSQL cannot store is told apart from a failure; nothing is written."""
     leases = await take(store, 0)
-    poisoned = replace(row("bad"), **change)
+    poisoned = row("bad")._replace(**change)
     with pytest.raises(InvalidInput) as caught:
         await store.commit(Commit(leases, (write(row("good")), write(poisoned)), (waiting(1),)))
     assert "good" not in str(caught.value)
@@ -188,7 +254,7 @@ async def test_poisoned_row_is_invalid_input(
 async def test_pruned_meanwhile_is_a_conflict(store: PostgresStore, sql: Sql, watch: Sql) -> None:
     """A commit for an execution that is pruned at the same moment writes nothing, and says so."""
     leases = await take(store, 0)
-    ended = replace(row("a"), status=Status.FAILURE, ended_ms=5)
+    ended = row("a")._replace(status=Status.FAILURE, ended_ms=5)
     await put(store, leases, write(ended))
     locked = asyncio.Event()
 
@@ -218,7 +284,7 @@ class Faulty:
         self.errors = [*errors]
         self.calls = 0
 
-    async def write(self, connection: object, commit: Commit) -> CommitResult:
+    async def write(self, connection: object, recent: Recent, commit: Commit) -> CommitResult:
         """Fail or succeed."""
         self.calls += 1
         if self.errors:
@@ -237,7 +303,7 @@ async def test_refused_commit_is_tried_again(
     monkeypatch.setattr(commits, "_write", faulty.write)
     monkeypatch.setattr(commits, "_PAUSES_S", (0.0, 0.0, 0.0))
     connection: Any = None
-    assert await commits.commit(connection, Commit(())) == CommitResult()
+    assert await commits.commit(connection, Recent(), Commit(())) == CommitResult()
     assert faulty.calls == 3
 
 
@@ -248,12 +314,12 @@ async def test_trying_again_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     stubborn = Faulty(*(asyncpg.DeadlockDetectedError("no") for _ in range(9)))
     monkeypatch.setattr(commits, "_write", stubborn.write)
     with pytest.raises(asyncpg.DeadlockDetectedError):
-        await commits.commit(connection, Commit(()))
+        await commits.commit(connection, Recent(), Commit(()))
     assert stubborn.calls == 4
     broken = Faulty(asyncpg.UndefinedTableError("no"))
     monkeypatch.setattr(commits, "_write", broken.write)
     with pytest.raises(asyncpg.UndefinedTableError):
-        await commits.commit(connection, Commit(()))
+        await commits.commit(connection, Recent(), Commit(()))
     assert broken.calls == 1
 
 

@@ -1,7 +1,6 @@
 """Pruning beside others who prune and write; what it does is conformance."""
 
 import asyncio
-from dataclasses import replace
 
 from flow.ports import Pruned, StoredExecution
 from flow.status import Status
@@ -17,8 +16,7 @@ async def fill(store: PostgresStore, count: int) -> None:
     """Write executions that have ended."""
     leases = await take(store, 0, 1, 2, 3)
     rows = [
-        replace(
-            row(f"e{number}", number % 4),
+        row(f"e{number}", number % 4)._replace(
             status=Status.SUCCESS,
             ended_ms=number,
             labels={"team": "red"},

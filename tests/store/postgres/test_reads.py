@@ -33,7 +33,7 @@ PAGE = (LAST, LAST, 50, None)
 STATUSES = ["RUNNING", "FAILURE"]
 LABELLED = (*PAGE, STATUSES, "", "team", "red", False, '{"team": "red"}')
 CASES: list[tuple[str, tuple[object, ...], str]] = [
-    ("active", (0, "e-5", 50), "execution_active"),
+    ("active", (0, 5_000, "e-5", 50), "progress_due"),
     ("due", (0, 50), "progress_due"),
     ("history", ("e-5", 0, 50), "journal_pkey"),
     ("outbox", (0, 0, 50), "outbox_pkey"),

@@ -27,7 +27,6 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 @pytest.mark.parametrize(
     ("name", "index", "parameters"),
     [
-        ("active", "execution_active", (0, "", 1)),
         ("due", "progress_due", (0, 0, 1)),
         ("due_next", "progress_due", (0, 0, 0)),
         ("history", "journal_key", ("a", 0, 1)),
@@ -53,6 +52,16 @@ def test_index_leads(
     tables = ("execution", "progress", "journal", "label", "outbox")
     assert not [step for step in plan if step.startswith(tuple(f"SCAN {each}" for each in tables))]
     assert not [step for step in plan if "TEMP B-TREE" in step]
+
+
+def test_active_looks_at_what_wakes_soon(connection: sqlite3.Connection) -> None:
+    """The ids that wake soon are found by their wake times, and only these are sorted."""
+    rows = connection.execute(f"EXPLAIN QUERY PLAN {QUERIES['active']}", (0, 0, "", 1))
+    first, second, *others = [row[3] for row in rows]
+    index = "USING COVERING INDEX progress_due (partition=? AND wake_ms>? AND wake_ms<?)"
+    assert first == f"SEARCH progress {index}"
+    assert second == "SEARCH execution USING INTEGER PRIMARY KEY (rowid=?)"
+    assert others == ["USE TEMP B-TREE FOR ORDER BY"]
 
 
 @pytest.mark.parametrize("name", ["load_executions", "load_records", "read_known"])

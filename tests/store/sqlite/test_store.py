@@ -302,7 +302,7 @@ async def test_full_disk_is_reported(store: SqliteStore) -> None:
 async def test_impossible_value_is_refused(store: SqliteStore) -> None:
     """A value that cannot be stored fails its commit, and nothing of it is written."""
     leases = await take(store, 0)
-    bad = replace(row("b"), incident="\ud800")
+    bad = row("b")._replace(incident="\ud800")
     with pytest.raises(InvalidInput):
         await store.commit(Commit(leases, (write(row("a")), write(bad))))
     assert await ids_of(store, "a", "b") == set()
@@ -311,12 +311,13 @@ async def test_impossible_value_is_refused(store: SqliteStore) -> None:
 async def test_cancelled_commit_is_whole(store: SqliteStore) -> None:
     """Cancelling who waits for a commit does not stop the commit."""
     leases = await take(store, 0)
-    writes = tuple(write(row(f"a-{number}")) for number in range(500))
+    rows = [row(f"a-{number}")._replace(wake_ms=1) for number in range(500)]
+    writes = tuple(write(each) for each in rows)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
             await store.commit(Commit(leases, writes))
     assert (await store.renew("one", leases, TTL_MS)).held == {0}
-    assert len(await store.active(0, "", 1_000)) == 500
+    assert len(await store.active(0, 1, "", 1_000)) == 500
 
 
 async def test_reads_see_answered_commits(store: SqliteStore) -> None:

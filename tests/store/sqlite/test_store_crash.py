@@ -24,12 +24,12 @@ async def main():
     lease = await store.acquire(0, "worker", 60_000)
     loaded = await store.load(["a"])
     seq = loaded["a"].seq if loaded else 0
-    row = ExecutionSummary("a", 0, "w", "d", Status.RUNNING, 0, 0)
+    row = ExecutionSummary("a", 0, "w", "d", Status.RUNNING, 0, 0, wake_ms=1)
     while True:
         seq += 1
         write = ExecutionWrite(row, seq, b"%d" % seq * 300, seq == 1)
         extra = ExecutionWrite(
-            ExecutionSummary(f"b-{seq}", 0, "w", "d", Status.RUNNING, seq, seq), 1, b"{}", True
+            row._replace(id=f"b-{seq}", created_ms=seq, updated_ms=seq), 1, b"{}", True
         )
         outbox = OutboxRow(0, seq, "a", b"{}")
         result = await store.commit(Commit((lease,), (write, extra), (outbox,)))
@@ -67,6 +67,6 @@ async def test_acknowledged_commits_survive_kill(tmp_path: Path) -> None:
         assert loaded.records == tuple(b"%d" % seq * 300 for seq in range(1, loaded.seq + 1))
         outbox = await store.outbox(0, 0, 100_000)
         assert [each.number for each in outbox] == list(range(1, loaded.seq + 1))
-        active = await store.active(0, "", 100_000)
+        active = await store.active(0, 1, "", 100_000)
         assert set(active) == {"a", *(f"b-{seq}" for seq in range(1, loaded.seq + 1))}
         await store.close()

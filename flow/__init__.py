@@ -17,26 +17,11 @@ A program makes a `Flow`, declares steps on it, and puts them into workflows:
             receipt = await checkout.run(Order(total=5), id="order-42")
 """
 
-from flow.app import Flow
-from flow.context import StepContext
-from flow.errors import (
-    CallFailed,
-    DefinitionError,
-    ExecutionAborted,
-    ExecutionFailed,
-    FlowError,
-    RequestError,
-    UnavailableError,
-)
-from flow.executions import Execution, ExecutionEvent
-from flow.functions import Service, StepFunction
-from flow.handler import Output
-from flow.message import Message
-from flow.retry import RetryPolicy
-from flow.status import Status
-from flow.step import Step, workflow_input
-from flow.verdict import Fail, Retry, Skip
-from flow.workflows import Workflow
+# What is in `__all__` is there once it is asked for, which this checker cannot see.
+# pyright: reportUnsupportedDunderAll=false
+
+from importlib import import_module
+from typing import Any, Final
 
 __all__ = [
     "CallFailed",
@@ -63,3 +48,45 @@ __all__ = [
     "Workflow",
     "workflow_input",
 ]
+
+# What `__init__.pyi` imports for type checkers, and where it is. It is imported when it is first
+# asked for: whoever wants only a part of flowmq, such as the command line, need not load all of it.
+_HOMES: Final = {
+    "CallFailed": "flow.errors",
+    "DefinitionError": "flow.errors",
+    "Execution": "flow.executions",
+    "ExecutionAborted": "flow.errors",
+    "ExecutionEvent": "flow.executions",
+    "ExecutionFailed": "flow.errors",
+    "Fail": "flow.verdict",
+    "Flow": "flow.app",
+    "FlowError": "flow.errors",
+    "Message": "flow.message",
+    "Output": "flow.handler",
+    "RequestError": "flow.errors",
+    "Retry": "flow.verdict",
+    "RetryPolicy": "flow.retry",
+    "Service": "flow.functions",
+    "Skip": "flow.verdict",
+    "Status": "flow.status",
+    "Step": "flow.step",
+    "StepContext": "flow.context",
+    "StepFunction": "flow.functions",
+    "UnavailableError": "flow.errors",
+    "Workflow": "flow.workflows",
+    "workflow_input": "flow.step",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name, once."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names, whether they were imported or not."""
+    return sorted({*globals(), *__all__})

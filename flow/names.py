@@ -4,6 +4,8 @@ Every cap of the system stands here, so that a reader sees them side by side.
 """
 
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from flow.errors import InvalidName
@@ -27,6 +29,7 @@ MESSAGE_LIMIT: Final = 4 * 1024
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\Z")
 _PART: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}\Z")
+_ENDPOINT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}\.[A-Za-z0-9_][A-Za-z0-9_-]{0,99}\Z")
 _TOPIC: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z")
 _PATTERN: Final = re.compile(r"([A-Za-z0-9_-]+|[*#])(\.([A-Za-z0-9_-]+|[*#]))*\Z")
 _NAME_RULE: Final = (
@@ -61,6 +64,24 @@ def check_name(kind: str, name: object) -> str:
     raise InvalidName(kind, str(name), _NAME_RULE)
 
 
+def check_names(kind: str, names: Sequence[str]) -> None:
+    """Refuse names of which one may not be the id of a *kind*; see `check_name`.
+
+    Args:
+        kind: What is being named, for the error.
+        names: The candidates.
+
+    Raises:
+        InvalidName: One breaks the rule.
+    """
+    # Names may come out of JSON, where anything can be one.
+    with suppress(TypeError):
+        if all(map(_NAME.match, names)):
+            return
+    for name in names:
+        check_name(kind, name)
+
+
 def check_part(kind: str, name: object) -> str:
     """Return *name* if it may be a service or a method, which have no dot.
 
@@ -85,9 +106,9 @@ def check_endpoint(name: object) -> str:
     Raises:
         InvalidName: It is not.
     """
-    parts = name.split(".") if isinstance(name, str) else []
-    if len(parts) == len(("service", "method")) and all(_PART.match(part) for part in parts):
-        return ".".join(parts)
+    if isinstance(name, str) and _ENDPOINT.match(name):
+        # The slice makes a plain string of a member of an enumeration, and costs nothing.
+        return name[:]
     rule = "it must be 'service.method', each of letters, digits, '_' and '-'"
     raise InvalidName("endpoint", str(name), rule)
 

@@ -19,12 +19,13 @@ def check_options(owner: str, options: Mapping[str, object], allowed: type) -> N
     Raises:
         InvalidOption: Some do not exist; all of them are named, with the nearest names.
     """
+    if options.keys() <= allowed.__annotations__.keys():
+        return
     known = list(allowed.__annotations__)
     unknown = [name for name in options if name not in known]
-    if unknown:
-        others = "".join(f", nor {name!r}{nearest(name, known)}" for name in unknown[1:])
-        rule = f"there is no option {unknown[0]!r}{nearest(unknown[0], known)}{others}"
-        raise InvalidOption(owner, unknown[0], repr(options[unknown[0]])[:100], rule)
+    others = "".join(f", nor {name!r}{nearest(name, known)}" for name in unknown[1:])
+    rule = f"there is no option {unknown[0]!r}{nearest(unknown[0], known)}{others}"
+    raise InvalidOption(owner, unknown[0], repr(options[unknown[0]])[:100], rule)
 
 
 def check_seconds(owner: str, option: str, seconds: object) -> None:

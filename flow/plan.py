@@ -6,6 +6,7 @@ makes a plan from a definition; nothing here computes.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from flow.step import StepDefinition, Template
 
@@ -41,8 +42,7 @@ class StartOptions:
     output: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedStep:
+class PlannedStep(NamedTuple):
     """A step with its place in the plan.
 
     Args:
@@ -82,6 +82,8 @@ class Plan:
             reason for each.
         needed: Of the steps outside, those whose results are referred to by steps inside: the
             number, and the ids of the steps that need it.
+        notes: What follows from the plan, where programs keep it: they work it out once, and not
+            for every execution. No part of the plan's value.
     """
 
     workflow: str
@@ -94,3 +96,6 @@ class Plan:
     timeout_ms: int | None
     outside: Mapping[int, str]
     needed: Mapping[int, tuple[str, ...]]
+    notes: dict[str, Any] = field(
+        default_factory=dict[str, Any], init=False, repr=False, compare=False
+    )

@@ -7,9 +7,7 @@ from typing import Any, Final, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from flow import codec
 from flow.cli.failures import one_line
-from flow.codec.json import pretty
 from flow.errors import FlowError
 
 __all__ = ["Output", "aligned", "status_text"]
@@ -59,6 +57,8 @@ class Output:
         Args:
             value: A JSON value.
         """
+        from flow import codec
+
         sys.stdout.write(codec.dumps(value).decode() + "\n")
         sys.stdout.flush()
 
@@ -68,6 +68,8 @@ class Output:
         Args:
             value: The value.
         """
+        from flow.codec.json import pretty
+
         sys.stdout.write(pretty(value) + "\n")
         sys.stdout.flush()
 
@@ -98,6 +100,8 @@ class Output:
             error: The error.
             prefix: What it is about, if the error does not say.
         """
+        from flow import codec
+
         document = codec.encode_error(error)
         self.problem(document["type"], prefix + str(error), document["fields"])
 
@@ -116,6 +120,8 @@ class Output:
             self._notes.print(Text.assemble(("error: ", "bold red"), one_line(message)))
 
     def _write_json(self, value: Any) -> None:
+        from flow import codec
+
         sys.stderr.write(codec.dumps(value).decode() + "\n")
         sys.stderr.flush()
 

@@ -5,21 +5,11 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
 from cyclopts import App, CycloptsError, Group, UnusedCliTokensError
 
-from flow.cli import (
-    controlling,
-    doctor,
-    looking,
-    maintaining,
-    reloading,
-    running,
-    shapes,
-    starting,
-)
 from flow.cli.failures import Exit, exit_code, one_line
 from flow.cli.output import Output
 from flow.errors import FlowError
@@ -29,6 +19,75 @@ __all__ = ["program", "run"]
 _CHATTY: Final = ("aio_pika", "aiormq")
 """Libraries that log what they also raise, with tracebacks; our adapter silences them."""
 _HELP: Final = "Durable flows of microservices: run them, look at them, and control them."
+
+
+class _Command(NamedTuple):
+    """A command: its name, the function that it is in `flow.cli`, and the first line of its help.
+
+    The function's module is imported when the command is typed, and not for `flow --help`.
+    """
+
+    name: str
+    path: str
+    help: str
+
+
+_COMMANDS: Final[Mapping[str, tuple[_Command, ...]]] = {
+    "Run a program": (
+        _Command("dev", "reloading:dev", "Run a program, and start it anew when a file changes."),
+        _Command("serve", "running:serve", "Run a program in every role."),
+        _Command("worker", "running:worker", "Run only the steps and endpoints of a program."),
+        _Command("orchestrator", "running:orchestrator", "Run only the orchestrator of a program."),
+    ),
+    "Look": (
+        _Command("list", "looking:list_executions", "List executions, the newest first."),
+        _Command("show", "looking:show", "Show an execution with all its steps."),
+        _Command("history", "looking:history", "Show what happened to an execution, oldest first."),
+        _Command("workflows", "shapes:workflows", "List the workflows."),
+        _Command(
+            "steps",
+            "shapes:steps",
+            "List the steps that services have announced, or show one of them.",
+        ),
+        _Command("levels", "shapes:levels", "Show which steps of a workflow run side by side."),
+        _Command(
+            "doctor",
+            "doctor:doctor",
+            "Check the broker, the store and this machine, and say what to do about what is wrong.",
+        ),
+    ),
+    "Start and control": (
+        _Command("start", "starting:start", "Start an execution of a workflow, and print its id."),
+        _Command(
+            "suspend",
+            "controlling:suspend",
+            "Make no new attempts for now: of executions by their ids, or of all that match.",
+        ),
+        _Command(
+            "resume",
+            "controlling:resume",
+            "Go on, or try again what has failed: "
+            "of executions by their ids, or of all that match.",
+        ),
+        _Command("abort", "controlling:abort", "End executions: by their ids, or all that match."),
+        _Command(
+            "delete", "controlling:delete", "Forget executions that have ended, with their history."
+        ),
+        _Command(
+            "pause",
+            "maintaining:pause",
+            "Make no new attempts for a whole workflow, until it is unpaused.",
+        ),
+        _Command(
+            "unpause",
+            "maintaining:unpause",
+            "Let a paused workflow go on. What was suspended by hand stays so.",
+        ),
+        _Command(
+            "prune", "maintaining:prune", "Delete executions that have ended, with their history."
+        ),
+    ),
+}
 
 
 def program() -> App:
@@ -42,33 +101,13 @@ def program() -> App:
         print_error=False,
         suppress_keyboard_interrupt=False,
     )
-    run_group, look, control = (
-        Group(title, sort_key=number)
-        for number, title in enumerate(("Run a program", "Look", "Start and control"))
-    )
-    commands: tuple[tuple[Callable[..., int], str, Group], ...] = (
-        (reloading.dev, "dev", run_group),
-        (running.serve, "serve", run_group),
-        (running.worker, "worker", run_group),
-        (running.orchestrator, "orchestrator", run_group),
-        (looking.list_executions, "list", look),
-        (looking.show, "show", look),
-        (looking.history, "history", look),
-        (shapes.workflows, "workflows", look),
-        (shapes.steps, "steps", look),
-        (shapes.levels, "levels", look),
-        (doctor.doctor, "doctor", look),
-        (starting.start, "start", control),
-        (controlling.suspend, "suspend", control),
-        (controlling.resume, "resume", control),
-        (controlling.abort, "abort", control),
-        (controlling.delete, "delete", control),
-        (maintaining.pause, "pause", control),
-        (maintaining.unpause, "unpause", control),
-        (maintaining.prune, "prune", control),
-    )
-    for number, (command, name, group) in enumerate(commands):
-        app.command(command, name=name, group=group, sort_key=number)
+    groups = tuple(Group(title, sort_key=number) for number, title in enumerate(_COMMANDS))
+    number = 0
+    for group, commands in zip(groups, _COMMANDS.values(), strict=True):
+        for each in commands:
+            path = f"flow.cli.{each.path}"
+            app.command(path, name=each.name, help=each.help, group=group, sort_key=number)
+            number += 1
     return app
 
 

@@ -15,6 +15,7 @@ from flow.cli.crew import Crew
 from flow.cli.failures import Exit
 from flow.cli.health import HealthOptions
 from flow.cli.options import Place, Program, output_of
+from flow.cli.process import play
 from flow.cli.runner import Runner, Supervised, facts
 from flow.cli.target import location_of, placed
 from flow.config import MEMORY, SQLITE, Url
@@ -148,7 +149,7 @@ class _Run:
         runner = Runner(
             location.text, app, roles, output_of(self._place), self._supervised, self._options
         )
-        return asyncio.run(runner.run())
+        return play(runner.run)
 
     def _tell(self, app: Flow, roles: tuple[Role, ...]) -> None:
         output = output_of(self._place)

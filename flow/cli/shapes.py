@@ -19,7 +19,6 @@ from flow.cli.session import reading
 from flow.cli.target import find, program_of
 from flow.clock import SystemClock
 from flow.errors import ConfigurationError, UnknownWorkflow
-from flow.plan import StartOptions
 from flow.step import StepDefinition
 from flow.workflow import WorkflowDefinition
 
@@ -119,8 +118,7 @@ def level_ids(definition: WorkflowDefinition) -> list[list[str]]:
     Args:
         definition: The workflow.
     """
-    plan = planner.plan(definition, "", StartOptions())
-    return [[step.definition.id for step in level] for level in planner.levels(plan)]
+    return [[step.id for step in level] for level in planner.sorted_steps(definition)]
 
 
 def _program_definitions(where: Where | None) -> Sequence[WorkflowDefinition]:

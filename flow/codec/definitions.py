@@ -34,6 +34,7 @@ __all__ = [
     "encode_options",
 ]
 
+_NOT_SHALLOW: Final = frozenset({"steps", "output", "hooks", "kind", "input", "retry", "workflow"})
 _TUPLES: Final = frozenset({"requires", "start_at", "skip", "optional", "non_retryable"})
 
 
@@ -108,7 +109,12 @@ def step_document(step: StepDefinition) -> dict[str, Any]:
     Args:
         step: The step.
     """
-    document = _shallow(step)
+    defaults = step._field_defaults
+    document: dict[str, Any] = {
+        name: dict(value) if isinstance(value, Mapping) else value
+        for name, value in zip(step._fields, step, strict=True)
+        if name not in _NOT_SHALLOW and (name not in defaults or value != defaults[name])
+    }
     document["kind"] = step.kind.value
     if step.input is not None:
         document["input"] = template_document(step.input)
@@ -205,9 +211,8 @@ def _listed(document: Mapping[str, Any]) -> Template:
 
 def _shallow(value: Any) -> dict[str, Any]:
     """Return the simple fields of a dataclass that differ from their defaults."""
-    skipped = {"steps", "output", "hooks", "kind", "input", "retry", "workflow"}
     changed = _changed(value)
-    return {name: item for name, item in changed.items() if name not in skipped}
+    return {name: item for name, item in changed.items() if name not in _NOT_SHALLOW}
 
 
 def _changed(value: Any) -> dict[str, Any]:

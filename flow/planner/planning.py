@@ -12,7 +12,7 @@ from flow.retry import RetryPolicy
 from flow.step import Composed, FromStep, StepDefinition, Template, template_steps
 from flow.workflow import WorkflowDefinition
 
-__all__ = ["levels", "plan"]
+__all__ = ["levels", "plan", "sorted_steps"]
 
 START_AT: Final = "start_at"
 """Why a step is outside: nothing that was asked to start leads to it."""
@@ -66,6 +66,20 @@ def levels(plan: Plan) -> list[list[PlannedStep]]:
     return found
 
 
+def sorted_steps(definition: WorkflowDefinition) -> list[list[StepDefinition]]:
+    """Return the steps of a definition level by level, in the order of declaration inside one.
+
+    Args:
+        definition: The workflow; the steps of its sub-workflows have levels of their own.
+
+    Raises:
+        DefinitionError: The definition is not valid; see `flow.planner.validate`.
+    """
+    expect_size(definition)
+    steps = definition.steps
+    return [[steps[step] for step in level] for level in check(definition).levels]
+
+
 # ----------------------------------------------------------------------------------- options
 
 
@@ -105,9 +119,9 @@ def _changed_step(
     step: StepDefinition, optional: frozenset[str], options: StartOptions
 ) -> StepDefinition:
     if step.id in optional:
-        step = replace(step, optional=True)
+        step = step._replace(optional=True)
     if step.id in options.fallback:
-        step = replace(step, fallback=options.fallback[step.id])
+        step = step._replace(fallback=options.fallback[step.id])
     if step.id in options.max_attempts:
         attempts = options.max_attempts[step.id]
         retry = (
@@ -115,7 +129,7 @@ def _changed_step(
             if step.retry
             else RetryPolicy(max_attempts=attempts)
         )
-        step = replace(step, retry=retry)
+        step = step._replace(retry=retry)
     return step
 
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+from weakref import ReferenceType
 
 from flow.errors import (
     CyclicRequirement,
@@ -23,7 +24,7 @@ from flow.errors import (
     listed,
     nearest,
 )
-from flow.names import STEPS_LIMIT, check_name
+from flow.names import STEPS_LIMIT, check_name, check_names
 from flow.planner import graph
 from flow.step import (
     Composed,
@@ -45,6 +46,12 @@ _CIRCLES: Final = 20
 
 # A hint compares a wrong name with every known one. An error must not take minutes to be written.
 _COMPARISONS: Final = 50_000
+
+
+_Known = tuple[ReferenceType[WorkflowDefinition], "SortedSteps"]
+# A workflow is checked when it is made and again when it is planned. A definition never changes,
+# so what was found stays right for as long as it is there. By identity, because it has no hash.
+_checked: Final[dict[int, _Known]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +140,19 @@ def check(definition: WorkflowDefinition) -> SortedSteps:
     Raises:
         DefinitionError: See `validate`.
     """
+    known = _checked.get(id(definition))
+    if known is None or known[0]() is not definition:
+        known = (_reference(definition), _checked_anew(definition))
+        _checked[id(definition)] = known
+    return known[1]
+
+
+def _reference(definition: WorkflowDefinition) -> ReferenceType[WorkflowDefinition]:
+    key = id(definition)
+    return ReferenceType(definition, lambda _: _checked.pop(key, None))
+
+
+def _checked_anew(definition: WorkflowDefinition) -> SortedSteps:
     index = _index(definition)
     requires = _requires(definition, index)
     _expect_none_of_itself(definition, requires)
@@ -196,9 +216,8 @@ def _sub_workflows(definition: WorkflowDefinition) -> Iterator[WorkflowDefinitio
 
 def _index(definition: WorkflowDefinition) -> dict[str, int]:
     check_name("workflow", definition.id)
-    index = {
-        check_name("step", step.id): position for position, step in enumerate(definition.steps)
-    }
+    check_names("step", [step.id for step in definition.steps])
+    index = {step.id: position for position, step in enumerate(definition.steps)}
     hooks = {check_name("step", step.id) for step in definition.hooks.values()}
     if len(index) < len(definition.steps) or not hooks.isdisjoint(index):
         ids = Counter([*(step.id for step in definition.steps), *hooks])
@@ -236,7 +255,7 @@ def _requires(definition: WorkflowDefinition, index: Mapping[str, int]) -> list[
 
 def _names(step: StepDefinition) -> Iterable[str]:
     if step.input is None:
-        return dict.fromkeys(step.requires)
+        return dict.fromkeys(step.requires) if len(step.requires) > 1 else step.requires
     return dict.fromkeys((*step.requires, *template_steps(step.input)))
 
 

@@ -1,8 +1,12 @@
 """The table of commands: every error is one line and an exit code, in golden files."""
 
 import asyncio
+import importlib
+import inspect
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,6 +101,29 @@ FILES = {
     "idle.py": "from flow import Flow\napp = Flow('shop')\n",
     "store.py": "from flow import Flow\napp = Flow('shop')\n",
 }
+
+
+def test_the_table_tells_what_the_commands_tell() -> None:
+    """The help of `flow` is the first line of each command's own, without importing it."""
+    commands = [each for group in program._COMMANDS.values() for each in group]
+    for each in commands:
+        module, _, name = each.path.partition(":")
+        function = getattr(importlib.import_module(f"flow.cli.{module}"), name)
+        assert each.help == (inspect.getdoc(function) or "").splitlines()[0]
+
+
+def test_the_help_loads_no_engine() -> None:
+    """`flow --help` imports neither the engine nor what only some commands need."""
+    heavy = "'flow.app', 'flow.kernel', 'pydantic', 'networkx', 'aio_pika', 'asyncpg'"
+    code = (
+        "import sys\nfrom flow.cli.program import run\nassert run(['--help']) == 0\n"
+        f"sys.exit(str([each for each in ({heavy}) if each in sys.modules]))"
+    )
+    root = Path(program.__file__).parents[2]
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, check=False, capture_output=True, text=True
+    )
+    assert ended.stderr == "[]\n"
 
 
 @pytest.mark.parametrize(("name", "arguments"), ERRORS, ids=[name for name, _ in ERRORS])

@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from flow.errors import FlowError, InvalidOption, InvalidReference, UnknownStep
 from flow.plan import Plan, StartOptions
-from flow.planner.planning import levels, plan
+from flow.planner.planning import levels, plan, sorted_steps
 from flow.retry import RetryPolicy
 from flow.step import Composed, FromStep, Listed, StepDefinition, StepKind, template_steps
 from flow.workflow import WorkflowDefinition
@@ -38,6 +38,16 @@ def flow(*steps: StepDefinition, **options: Any) -> WorkflowDefinition:
 def named(made: Plan) -> list[list[str]]:
     """Return the ids of the steps, level by level."""
     return [[each.definition.id for each in level] for level in levels(made)]
+
+
+def test_sorted_steps_are_the_levels_of_the_plan() -> None:
+    """Sorting a definition gives what its plan gives, without making one."""
+    for definition in (DIAMOND, flow(step("b", fallback="c"), step("c"), step("a", "b"))):
+        assert [[each.id for each in level] for level in sorted_steps(definition)] == named(
+            plan(definition, "")
+        )
+    with pytest.raises(InvalidOption):
+        sorted_steps(flow())
 
 
 def outside(made: Plan) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -240,7 +239,7 @@ def test_a_fallback_may_require_a_distant_ancestor() -> None:
             "fallback='b' is not possible: a hook has none",
         ),
         (
-            flow(inner("a", None), inner("b", {}), replace(step("c"), workflow=flow(step("a")))),
+            flow(inner("a", None), inner("b", {}), step("c")._replace(workflow=flow(step("a")))),
             (
                 "'a', 'b', 'c': workflow=this is not possible: a step of the kind 'workflow', and "
                 "no other, has a definition in it"
@@ -362,3 +361,14 @@ def test_shared_sub_workflows_are_listed_once() -> None:
     part = flow(step("a"))
     outer = flow(inner("a", part), inner("b", part))
     assert nested(outer) == [outer, part]
+
+
+def test_a_definition_is_checked_once_and_then_forgotten() -> None:
+    """What was found is kept as long as the definition is, and not for an equal one."""
+    first, second = flow(step("a")), flow(step("a"))
+    found = validation.check(first)
+    assert validation.check(first) is found
+    assert validation.check(second) is not found
+    before = len(validation._checked)
+    del first
+    assert len(validation._checked) == before - 1

@@ -2,13 +2,17 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup servers servers-here lint format imports types test test-fast simulate crash-points mutants chaos demo lock build wheel-test clean
+.PHONY: help setup servers servers-here lint format imports types mypy basedpyright test test-fast simulate crash-points mutants chaos fuzz bench demo lock build wheel-test clean
 
 python := .venv/bin/python
 # One more than the processors, because the long tests mostly wait.
 workers ?= 3
-typed := $(wildcard flow brokers store tests examples)
+typed := $(wildcard flow brokers store tests examples benchmarks)
+comma := ,
 covered := $(wildcard flow/kernel flow/programs)
+side_by_side = $(MAKE) --no-print-directory --jobs 2 --output-sync=target
+# The tests start many processes, and each is there sooner if Python may keep what it compiles.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
@@ -35,10 +39,16 @@ imports: setup ## Check that imports point downward only
 	@$(python) -c 'from importlinter.cli import lint_imports_command as main; main()' --no-logo
 
 types: setup ## Check the types, with two checkers
+	@$(side_by_side) basedpyright mypy
+
+mypy: setup
 	@$(python) -m mypy $(typed)
+
+basedpyright: setup
 	@$(python) -m basedpyright --warnings $(typed)
 
-test: lint imports types servers ## Check everything, then run all the tests
+test: setup ## Check everything, then run all the tests
+	@$(side_by_side) basedpyright lint imports mypy servers
 	@$(python) -m pytest -n $(workers) --maxschedchunk 4 $(covered:%=--cov=%) --cov-branch \
 		--cov-report=term-missing:skip-covered --cov-fail-under=100
 
@@ -58,6 +68,15 @@ mutants: setup ## Search SEEDS=2000 histories for each deliberate bug, in JOBS=2
 chaos: setup servers ## Break a real system for MINUTES=10, and count what is lost (SEED=, REPORT=)
 	@$(python) -m tests.system.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) \
 		$(if $(RATE),--rate $(RATE)) $(if $(REPORT),--report $(REPORT))
+
+fuzz: setup ## Fuzz what reads AMQP for SECONDS=60 (installs atheris into .venv)
+	@$(python) -c 'import atheris' 2>/dev/null || $(python) -m pip install --quiet 'atheris>=3,<4' || \
+		{ echo 'fuzz: atheris cannot be installed here: it needs Linux and the package index'; exit 1; }
+	@$(python) -m tests.brokers.rabbitmq.fuzz --seconds $(or $(SECONDS),60)
+
+bench: setup servers ## Measure in ROUNDS=3, write docs/benchmarks.md (ONLY=w1,rpc PEERS=dbos,restate SCALE=1)
+	@$(python) -m benchmarks $(subst $(comma), ,$(ONLY)) --rounds $(or $(ROUNDS),3) \
+		--scale $(or $(SCALE),1) $(if $(PEERS),--peers $(PEERS))
 
 demo: setup ## Watch an order flow through four services
 	@$(python) -m examples.orders.demo

@@ -10,9 +10,9 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from typing import Final, Generic, TypeVar
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, Generic, Self, TypeVar
 
 import anyio
 from anyio import to_thread
@@ -39,6 +39,9 @@ _COUNTER_MASK: Final = (1 << _COUNTER_BITS) - 1
 _STAMP: Final = re.compile(r"[0-7][0-9a-f]{15}\Z")
 _LAST_STAMP: Final = (1 << 63) - 1
 _RANDOM_BYTES: Final = 10
+_TAILS: Final = 256
+_AGAIN_S: Final = 0.1
+"""Seconds until a block is cancelled once more that goes on after its deadline."""
 _TICK_S: Final = 0.001
 # Event loops count in integers of their own; a timer for later than this is set again then.
 _LONGEST_S: Final = 86_400.0
@@ -80,21 +83,62 @@ async def sleep(clock: Clock, seconds: float) -> None:
 
 
 class Deadline:
-    """What `cancel_after` gives.
+    """A block that is cancelled if it takes too long; see `cancel_after`.
+
+    The task itself counts who wants it cancelled. So whoever else does so at the same moment, from
+    outside or as a timeout inside of the block, gets his way as well.
+
+    Args:
+        clock: The time.
+        seconds: How long the block may take.
 
     Attributes:
         cancelled_caught: Whether the block was cut short.
     """
 
-    __slots__ = ("cancelled_caught",)
+    __slots__ = ("_clock", "_requests", "_rings", "_seconds", "_task", "_timer", "cancelled_caught")
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock, seconds: float) -> None:
         """Begin with a block that was not cut short."""
         self.cancelled_caught = False
+        self._clock = clock
+        self._seconds = seconds
+        self._rings = 0
+
+    def __enter__(self) -> Self:
+        """Let the time run."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("only a task can be cancelled")
+        self._task = task
+        self._requests = task.cancelling()
+        self._timer = self._clock.call_at(self._clock.monotonic() + self._seconds, self._ring)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        """End the block in peace if nobody else has cancelled it."""
+        self._timer.cancel()
+        if not self._rings:
+            return False
+        for _ in range(self._rings):
+            self._task.uncancel()
+        is_ours = self._task.cancelling() <= self._requests
+        self.cancelled_caught = is_ours and kind is asyncio.CancelledError
+        return self.cancelled_caught
+
+    def _ring(self) -> None:
+        # Whoever swallows it and goes on is cancelled again.
+        self._rings += 1
+        self._timer = self._clock.call_at(self._clock.monotonic() + _AGAIN_S, self._ring)
+        self._task.cancel()
 
 
-@contextmanager
-def cancel_after(clock: Clock, seconds: float) -> Generator[Deadline]:
+def cancel_after(clock: Clock, seconds: float) -> Deadline:
     """Cancel the block if it takes longer than *seconds*; the deadline then says so.
 
     Args:
@@ -102,32 +146,9 @@ def cancel_after(clock: Clock, seconds: float) -> Generator[Deadline]:
         seconds: How long the block may take.
 
     Returns:
-        The deadline: `cancelled_caught` is true once the block was cut short.
+        The deadline, to be entered: `cancelled_caught` is true once the block was cut short.
     """
-    deadline = Deadline()
-    requests = _cancel_requests()
-    scope = anyio.CancelScope()
-    try:
-        with scope:
-            timer = clock.call_at(clock.monotonic() + seconds, scope.cancel)
-            try:
-                yield deadline
-            finally:
-                timer.cancel()
-        deadline.cancelled_caught = scope.cancelled_caught
-    except asyncio.CancelledError:
-        # A scope knows its own cancellation by a mark on the error. If a timeout of asyncio inside
-        # of the block is over at the same moment the mark may be lost, and the error would end the
-        # task although nobody wants that. The task itself counts who wants what.
-        if not scope.cancel_called or _cancel_requests() > requests:
-            raise
-        deadline.cancelled_caught = True
-
-
-def _cancel_requests() -> int:
-    """Return how often somebody has cancelled the running task and has not taken it back."""
-    task = asyncio.current_task()
-    return 0 if task is None else task.cancelling()
+    return Deadline(clock, seconds)
 
 
 # -------------------------------------------------------------------------------- system
@@ -140,9 +161,9 @@ class SystemClock:
         """Return the wall time in milliseconds since 1970, UTC."""
         return time.time_ns() // 1_000_000
 
-    def monotonic(self) -> float:
-        """Return seconds that only grow, from an arbitrary beginning."""
-        return time.monotonic()
+    # As it is, without a call around it: it is asked for 50 times in an execution of three steps.
+    monotonic = staticmethod(time.monotonic)
+    """Return seconds that only grow, from an arbitrary beginning."""
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
         """Call *callback* on the running event loop once `monotonic()` has reached *when*.
@@ -163,12 +184,13 @@ class _Alarm:
         self._when = when
         self._callback = callback
         loop = asyncio.get_running_loop()
-        wait = min(max(0.0, when - time.monotonic()), _LONGEST_S)
-        self._handle = loop.call_later(wait, self._ring)
+        self._handle = loop.call_later(min(when - time.monotonic(), _LONGEST_S), self._ring)
 
     def cancel(self) -> None:
         """Do not ring any more."""
         self._handle.cancel()
+        # Whoever is called often holds the timer, a cycle that only the collector would undo.
+        self._callback = _nothing
 
     def _ring(self) -> None:
         early = self._when - time.monotonic()
@@ -179,16 +201,38 @@ class _Alarm:
         self._callback()
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
+# Random ends of ids, drawn many at a time: to ask the system for each took most of the time that
+# an id takes. A child process draws its own, or it would give out the same ids as its parent.
+_tails: Final[list[str]] = []
+os.register_at_fork(after_in_child=_tails.clear)
+
+
+def _draw_tails() -> str:
+    """Draw random ends of ids; return one of them, and keep the others."""
+    digits = os.urandom(_RANDOM_BYTES * _TAILS).hex()
+    width = 2 * _RANDOM_BYTES
+    tail, *others = (digits[at : at + width] for at in range(0, len(digits), width))
+    _tails.extend(others)
+    return tail
+
+
 class SystemChance:
     """The machine's randomness; satisfies `flow.ports.Chance`, also after a fork."""
 
     def new_id(self) -> str:
         """Return 32 hexadecimal digits: 12 of the time in milliseconds, and 20 random ones."""
-        return f"{time.time_ns() // 1_000_000:012x}{os.urandom(_RANDOM_BYTES).hex()}"
+        try:
+            tail = _tails.pop()
+        except IndexError:
+            tail = _draw_tails()
+        return f"{time.time_ns() // 1_000_000:012x}{tail}"
 
-    def random(self) -> float:
-        """Return a random number, 0 <= random < 1."""
-        return random.random()  # noqa: S311 - it spreads load, it keeps no secret
+    random = staticmethod(random.random)
+    """Return a random number, 0 <= random < 1. It spreads load, it keeps no secret."""
 
 
 class SystemThreads:
@@ -285,6 +329,10 @@ class StoreClock:
 
     Args:
         clock: The machine's clock. Of it only the monotonic time is used after the first `set`.
+
+    Attributes:
+        monotonic: Returns seconds that only grow, from an arbitrary beginning: the machine's.
+        call_at: Calls something once `monotonic()` has reached a time: the machine's.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -292,6 +340,8 @@ class StoreClock:
         self._clock = clock
         self._store_ms: int | None = None
         self._at_s = 0.0
+        self.monotonic = clock.monotonic
+        self.call_at = clock.call_at
 
     def set(self, store_ms: int, asked_s: float) -> int:
         """Go by the store's clock from now on.
@@ -312,20 +362,7 @@ class StoreClock:
         """Return the wall time in milliseconds since 1970, UTC."""
         if self._store_ms is None:
             return self._clock.now_ms()
-        return self._store_ms + round((self._clock.monotonic() - self._at_s) * 1000)
-
-    def monotonic(self) -> float:
-        """Return seconds that only grow, from an arbitrary beginning."""
-        return self._clock.monotonic()
-
-    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        """Call *callback* on the running event loop once `monotonic()` has reached *when*.
-
-        Args:
-            when: Seconds, on the scale of `monotonic`.
-            callback: What to call.
-        """
-        return self._clock.call_at(when, callback)
+        return self._store_ms + round((self.monotonic() - self._at_s) * 1000)
 
 
 # -------------------------------------------------------------------- hybrid logical clock

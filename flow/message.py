@@ -58,6 +58,8 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
         InvalidName: A name belongs to the system, or is not printable ASCII.
         TooLarge: They are too large together.
     """
+    if not headers:
+        return {}
     checked = {check_header(name): str(value) for name, value in headers.items()}
     size = sum(len(name) + len(value.encode()) for name, value in checked.items())
     if size > HEADERS_LIMIT:
@@ -71,4 +73,9 @@ def user_headers(headers: Mapping[str, str]) -> dict[str, str]:
     Args:
         headers: What arrived.
     """
-    return {name: value for name, value in headers.items() if not is_reserved_header(name)}
+    found: dict[str, str] = {}
+    for name in headers:
+        # The system's own are nearly always in lower case, and told by that without a call.
+        if name[:5] != "flow-" and not is_reserved_header(name):
+            found[name] = headers[name]
+    return found

@@ -29,6 +29,9 @@ class Status(Enum):
     COMPENSATED = "COMPENSATED"
     SKIPPED = "SKIPPED"
 
+    # Enum computes it in Python from the name; every look into a set of statuses asks for it.
+    __hash__ = object.__hash__
+
     @property
     def ended(self) -> bool:
         """Whether nothing more happens by itself."""

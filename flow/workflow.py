@@ -11,7 +11,7 @@ HOOKS = ("on_success", "on_failure", "on_end")
 """The steps that may run once an execution's outcome is known, by name."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class WorkflowDefinition:
     """A workflow as a value.
 

@@ -122,8 +122,7 @@ class Workflow(Generic[ResultT]):
 
     def steps(self) -> list[list[StepDefinition]]:
         """Return the steps in parallel levels: each one as late as what it requires demands."""
-        plan = planner.plan(self.definition, "", StartOptions())
-        return [[step.definition for step in level] for level in planner.levels(plan)]
+        return planner.sorted_steps(self.definition)
 
     def append_steps(self, *steps: Step[Any]) -> "Workflow[ResultT]":
         """Add steps. Executions that run already go on as they are.
@@ -222,7 +221,8 @@ class Workflow(Generic[ResultT]):
     ) -> tuple[Execution[ResultT], Mapping[str, Any]]:
         client = self._clients()
         id_ = check_name("execution", options.get("id") or client.chance.new_id())
-        arguments = start_arguments(self.id, encode_value(input), options)
+        # What was encoded here was checked then, and is not checked again.
+        arguments = _arguments(self.id, codec.loads(encode_value(input)), options)
         within = None if wait else ANSWER_WITHIN_S
         answer = await client.ask("start", {**arguments, "wait": wait}, id_, within_s=within)
         returns = Any if options.get("output") else self._returns
@@ -243,13 +243,32 @@ def start_arguments(workflow: str, body: bytes, options: ExecuteOptions) -> dict
         InvalidName: A header belongs to the system.
     """
     codec.check_body(body, "the input")
+    return _arguments(workflow, codec.loads(body), options)
+
+
+def _arguments(workflow: str, value: object, options: ExecuteOptions) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "workflow": workflow,
+        "input": value,
+        "headers": {},
+        "labels": {},
+        "options": {},
+        "results": {},
+        "results_from": "",
+    }
+    if options:
+        arguments.update(_departures(options))
+    return arguments
+
+
+def _departures(options: ExecuteOptions) -> dict[str, Any]:
+    """Return those arguments of a start request that options say."""
     check_options("the execution", options, ExecuteOptions)
     timeout = options.get("timeout")
     if timeout is not None:
         check_seconds("the execution", "timeout", timeout)
-    start = options.get("start", ())
     chosen = StartOptions(
-        start_at=_ids(start),
+        start_at=_ids(options.get("start", ())),
         reverse=options.get("reverse", False),
         barrier=options.get("barrier"),
         timeout_ms=None if timeout is None else round(timeout * 1000),
@@ -264,8 +283,6 @@ def start_arguments(workflow: str, body: bytes, options: ExecuteOptions) -> dict
         for step, value in options.get("results", {}).items()
     }
     return {
-        "workflow": workflow,
-        "input": codec.loads(body),
         "headers": check_headers(options.get("headers", {})),
         "labels": dict(options.get("labels", {})),
         "options": codec.encode_options(chosen),

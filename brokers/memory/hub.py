@@ -11,10 +11,10 @@ walked in the order of insertion: the same calls lead to the same deliveries in 
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
-from brokers.memory.queues import Consumer, Entry, Limits, MemoryDelivery, MemoryQueue, weigh
+from brokers.memory.queues import Consumer, Limits, MemoryDelivery, MemoryQueue, weigh
 from brokers.memory.routing import Router
 from flow.errors import ConfigurationError, nearest
 from flow.ports import (
@@ -300,15 +300,15 @@ class Hub:
         """Count a session as open no longer."""
         self._sessions.pop(session, None)
 
-    def _bury(self, queue: MemoryQueue, entry: Entry, reason: str) -> None:
+    def _bury(self, queue: MemoryQueue, message: MemoryDelivery, reason: str) -> None:
         """Send what a queue gives up to its dead-letter exchange."""
         target = queue.declared.dead_letter
         if target not in self._exchanges or not target:
             self._dropped += 1
             return
         marks = {DEATH_REASON: reason, DEATH_QUEUE: queue.declared.name}
-        envelope = replace(entry.envelope, headers={**entry.envelope.headers, **marks})
-        outcome = self.publish(Publication(target, entry.routing_key, envelope))
+        envelope = message.envelope._replace(headers={**message.envelope.headers, **marks})
+        outcome = self.publish(Publication(target, message.routing_key, envelope))
         if outcome is Settlement.CONFIRMED:
             self._dead_lettered += 1
         else:
@@ -337,7 +337,7 @@ class Session:
         self._loop = loop
         self._is_paused = False
         self._consumers: dict[Consumer, None] = {}
-        self._unsettled: dict[MemoryDelivery, Entry] = {}
+        self._unsettled: dict[MemoryDelivery, Consumer] = {}
 
     def declare(self, topology: Topology) -> None:
         """Make sure that exchanges, queues and bindings exist, in this order.
@@ -409,8 +409,8 @@ class Session:
             self.cancel(consumer)
         unsettled = list(self._unsettled.items())
         self._unsettled.clear()
-        for delivery, entry in unsettled:
-            delivery.restore(entry)
+        for delivery, consumer in unsettled:
+            consumer.queue.put_back(delivery)
         for queue in self.exclusive:
             self._hub.delete_queue(queue)
         self._hub.forget(self)

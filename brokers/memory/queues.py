@@ -26,7 +26,7 @@ from typing import Final
 
 from flow.ports import Delivery, Envelope, Publication, Queue
 
-__all__ = ["Consumer", "Entry", "Limits", "MemoryDelivery", "MemoryQueue", "weigh"]
+__all__ = ["Consumer", "Limits", "MemoryDelivery", "MemoryQueue", "weigh"]
 
 TURN: Final = 256
 """Messages that one queue hands out before others on the event loop get their turn."""
@@ -49,63 +49,66 @@ class Limits:
     returns_max: int
 
 
-class Entry:
-    """A message in one queue.
+class MemoryDelivery:
+    """A message in one queue, waiting or handed out; satisfies `flow.ports.Delivery`.
+
+    One that is given back becomes another object, so that the one in the hands of a consumer is
+    void for good.
 
     Args:
-        publication: Where the message and its key are taken from.
+        envelope: The message.
+        routing_key: The key that it was published with.
         place: Its number in the order of the queue.
         size: What it counts for against the bound, in bytes.
+        returns: How often it was given back.
     """
 
-    __slots__ = ("envelope", "place", "returns", "routing_key", "size")
+    __slots__ = ("_unsettled", "envelope", "place", "returns", "routing_key", "size")
 
-    def __init__(self, publication: Publication, place: int, size: int) -> None:
-        self.envelope = publication.envelope
-        self.routing_key = publication.routing_key
+    def __init__(
+        self, envelope: Envelope, routing_key: str, place: int, size: int, returns: int = 0
+    ) -> None:
+        self.envelope = envelope
+        self.routing_key = routing_key
         self.place = place
         self.size = size
-        self.returns = 0
+        self.returns = returns
+        self._unsettled = _NOT_HANDED_OUT
 
+    @property
+    def redelivered(self) -> bool:
+        """Whether it may have been delivered before."""
+        return self.returns > 0
 
-class MemoryDelivery:
-    """A message in the hands of a consumer; satisfies `flow.ports.Delivery`."""
-
-    __slots__ = ("_consumer", "envelope", "redelivered", "routing_key")
-
-    def __init__(self, consumer: "Consumer", entry: Entry) -> None:
-        self.envelope: Envelope = entry.envelope
-        self.routing_key: str = entry.routing_key
-        self.redelivered: bool = entry.returns > 0
-        self._consumer = consumer
+    def hand_out(self, consumer: "Consumer") -> None:
+        """Put it into the hands of a consumer. What the consumer raises leaves the method."""
+        self._unsettled = unsettled = consumer.unsettled
+        unsettled[self] = consumer
+        consumer.receive(self)
 
     def ack(self) -> None:
         """Tell the queue that the message is done with."""
-        consumer = self._consumer
-        entry = consumer.unsettled.pop(self, None)
-        if entry is not None:
-            consumer.queue.forget(entry)
+        consumer = self._unsettled.pop(self, None)
+        if consumer is not None:
+            consumer.queue.forget(self)
             consumer.replenish()
 
     def requeue(self) -> None:
         """Give the message back to its place in the queue."""
-        consumer = self._consumer
-        entry = consumer.unsettled.pop(self, None)
-        if entry is not None:
-            consumer.queue.put_back(entry)
+        consumer = self._unsettled.pop(self, None)
+        if consumer is not None:
+            consumer.queue.put_back(self)
             consumer.replenish()
 
     def reject(self) -> None:
         """Send the message to the queue's dead-letter exchange."""
-        consumer = self._consumer
-        entry = consumer.unsettled.pop(self, None)
-        if entry is not None:
-            consumer.queue.discard(entry, REJECTED)
+        consumer = self._unsettled.pop(self, None)
+        if consumer is not None:
+            consumer.queue.discard(self, REJECTED)
             consumer.replenish()
 
-    def restore(self, entry: Entry) -> None:
-        """Give back what has left its table already, for its session has ended."""
-        self._consumer.queue.put_back(entry)
+
+_NOT_HANDED_OUT: Final[dict[MemoryDelivery, "Consumer"]] = {}
 
 
 class Consumer:
@@ -126,7 +129,7 @@ class Consumer:
         queue: "MemoryQueue",
         credit: int,
         receive: Callable[[Delivery], None],
-        unsettled: dict[MemoryDelivery, Entry],
+        unsettled: dict[MemoryDelivery, "Consumer"],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.queue = queue
@@ -193,7 +196,7 @@ class MemoryQueue:
         declared: Queue,
         owner: object,
         limits: Limits,
-        bury: Callable[["MemoryQueue", Entry, str], None],
+        bury: Callable[["MemoryQueue", MemoryDelivery, str], None],
     ) -> None:
         self.declared = declared
         self.owner = owner
@@ -203,8 +206,8 @@ class MemoryQueue:
         self.held_bytes = 0
         self._limits = limits
         self._bury = bury
-        self._ready: deque[Entry] = deque()
-        self._returned: list[tuple[int, Entry]] = []
+        self._ready: deque[MemoryDelivery] = deque()
+        self._returned: list[tuple[int, MemoryDelivery]] = []
         self._tail = 0
         self._pumped_by: asyncio.AbstractEventLoop | None = None
 
@@ -225,33 +228,37 @@ class MemoryQueue:
         self._tail += 1
         self.held_items += 1
         self.held_bytes += size
-        self._ready.append(Entry(publication, self._tail, size))
-        if self.waiting:
+        self._ready.append(
+            MemoryDelivery(publication.envelope, publication.routing_key, self._tail, size)
+        )
+        if self.waiting and self._pumped_by is not self.waiting[0].loop:
             self.wake()
 
-    def put_back(self, entry: Entry) -> None:
+    def put_back(self, message: MemoryDelivery) -> None:
         """Return a message to its place, or give it up if that happened too often."""
-        entry.returns += 1
-        if entry.returns > self._limits.returns_max:
-            self.discard(entry, DELIVERY_LIMIT)
+        returns = message.returns + 1
+        if returns > self._limits.returns_max:
+            self.discard(message, DELIVERY_LIMIT)
             return
-        heappush(self._returned, (entry.place, entry))
+        place = message.place
+        again = MemoryDelivery(message.envelope, message.routing_key, place, message.size, returns)
+        heappush(self._returned, (place, again))
         self.wake()
 
-    def forget(self, entry: Entry) -> None:
+    def forget(self, message: MemoryDelivery) -> None:
         """Hold a message no longer."""
         self.held_items -= 1
-        self.held_bytes -= entry.size
+        self.held_bytes -= message.size
 
-    def discard(self, entry: Entry, reason: str) -> None:
+    def discard(self, message: MemoryDelivery, reason: str) -> None:
         """Hold a message no longer, and send it to the dead-letter exchange."""
-        self.forget(entry)
-        self._bury(self, entry, reason)
+        self.forget(message)
+        self._bury(self, message, reason)
 
     def purge(self) -> None:
         """Lose the messages that wait; those that were handed out can still be settled."""
-        for entry in (*self._ready, *(entry for _, entry in self._returned)):
-            self.forget(entry)
+        for message in (*self._ready, *(message for _, message in self._returned)):
+            self.forget(message)
         self._ready.clear()
         self._returned.clear()
 
@@ -284,25 +291,24 @@ class MemoryQueue:
     def _hand_out(self) -> bool:
         """Hand one message to the next consumer; return whether to go on."""
         if self._returned:
-            entry = heappop(self._returned)[1]
+            message = heappop(self._returned)[1]
         elif self._ready:
-            entry = self._ready.popleft()
+            message = self._ready.popleft()
         else:
             return False
-        consumer = self.waiting[0]
+        waiting = self.waiting
+        consumer = waiting[0]
         consumer.credit -= 1
-        if consumer.credit:
-            self.waiting.rotate(-1)
-        else:
-            self.waiting.popleft()
+        if not consumer.credit:
+            waiting.popleft()
             consumer.is_waiting = False
-        delivery = MemoryDelivery(consumer, entry)
-        consumer.unsettled[delivery] = entry
+        elif len(waiting) > 1:
+            waiting.rotate(-1)
         try:
-            consumer.receive(delivery)
+            message.hand_out(consumer)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever the user's code raises
             self._report(consumer, error)
-            delivery.requeue()
+            message.requeue()
             # The rest has to wait for another turn, or a receiver that always fails stops the loop.
             return False
         return True
@@ -324,7 +330,5 @@ def weigh(publication: Publication) -> int:
         publication: The message. Header text is counted in characters, which is close enough.
     """
     envelope = publication.envelope
-    size = len(envelope.body)
-    for name, value in envelope.headers.items():
-        size += len(name) + len(value)
-    return size
+    headers = envelope.headers
+    return len(envelope.body) + len("".join((*headers, *headers.values())))

@@ -15,7 +15,7 @@ import orjson
 from flow.errors import InvalidInput, TooLarge
 from flow.names import BODY_LIMIT, DEPTH_LIMIT
 
-__all__ = ["check_body", "dumps", "expect_finite", "loads", "pretty", "same"]
+__all__ = ["check_body", "check_shape", "dumps", "expect_finite", "loads", "pretty", "same"]
 
 # A string, or what is left of one that does not end: else each quote in it would be tried anew.
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
@@ -24,6 +24,9 @@ _LONG_INTEGER: Final = re.compile(rb"(?<![0-9.eE+-])-?[0-9]{19,}(?![0-9.eE])")
 _LARGEST: Final = 2**64 - 1
 _SMALLEST: Final = -(2**63)
 _SHOWN: Final = 24
+
+fragment: Final = orjson.Fragment
+"""Makes valid JSON text something that `dumps` writes as it is, without looking inside."""
 
 
 def dumps(value: object) -> bytes:
@@ -36,7 +39,28 @@ def dumps(value: object) -> bytes:
     Raises:
         InvalidInput: It holds something that JSON has no form for, NaN included.
     """
-    return _written(value)
+    text = dumps_finite(value)
+    if b"null" in text:
+        # orjson writes NaN as null, so each null needs a second look at where it came from.
+        expect_finite(value, "the value")
+    return text
+
+
+def dumps_finite(value: object) -> bytes:
+    """Return *value* as JSON; whoever calls knows that no NaN and nothing infinite is in it.
+
+    So the whole value need not be gone through because there is a null in some body.
+
+    Args:
+        value: See `dumps`.
+
+    Raises:
+        InvalidInput: It holds something that JSON has no form for.
+    """
+    try:
+        return orjson.dumps(value)
+    except (TypeError, RecursionError) as error:
+        raise _unwritable(error) from error
 
 
 def pretty(value: object) -> str:
@@ -61,15 +85,6 @@ def canonical(value: object) -> bytes:
         InvalidInput: See `dumps`.
     """
     return _written(value, orjson.OPT_SORT_KEYS)
-
-
-def fragment(text: bytes) -> object:
-    """Return JSON text as something that `dumps` writes as it is, without looking inside.
-
-    Args:
-        text: Valid JSON.
-    """
-    return orjson.Fragment(text)
 
 
 def loads(text: bytes | str, what: str = "the text") -> Any:
@@ -118,13 +133,29 @@ def check_body(text: bytes, what: str, limit: int = BODY_LIMIT) -> bytes:
         InvalidInput: It is not JSON, is nested too deeply, or holds an integer that does not
             fit into 64 bits.
     """
+    check_shape(text, what, limit)
+    loads(text, what)
+    if _LONG_NUMBER.search(text):
+        _check_integers(text, what)
+    return text
+
+
+def check_shape(text: bytes, what: str, limit: int = BODY_LIMIT) -> bytes:
+    """Return JSON text that we have written ourselves, if it is not too large or too deep for one.
+
+    Args:
+        text: What `dumps` has made of a value that was read from JSON.
+        what: What it is, for the error.
+        limit: How many bytes it may have.
+
+    Raises:
+        TooLarge: It has more than *limit* bytes.
+        InvalidInput: It is nested too deeply.
+    """
     if len(text) > limit:
         raise TooLarge(what, len(text), limit)
     if text.count(b"[") + text.count(b"{") > DEPTH_LIMIT and _depth(text) > DEPTH_LIMIT:
         raise InvalidInput(what, f"it is nested more than {DEPTH_LIMIT} levels deep")
-    loads(text, what)
-    if _LONG_NUMBER.search(text):
-        _check_integers(text, what)
     return text
 
 
@@ -140,13 +171,17 @@ def same(left: bytes, right: bytes) -> bool:
     return left == right or _equal(orjson.loads(left), orjson.loads(right))
 
 
-def _written(value: object, option: int = 0) -> bytes:
+def _unwritable(error: Exception) -> InvalidInput:
+    return InvalidInput("the value", f"it cannot be written as JSON: {error}")
+
+
+def _written(value: object, option: int) -> bytes:
     try:
         text = orjson.dumps(value, option=option)
     except (TypeError, RecursionError) as error:
-        raise InvalidInput("the value", f"it cannot be written as JSON: {error}") from error
+        raise _unwritable(error) from error
     if b"null" in text:
-        # orjson writes NaN as null, so each null needs a second look at where it came from.
+        # See `dumps`.
         expect_finite(value, "the value")
     return text
 

@@ -15,12 +15,12 @@ default. Bodies stand in it as what they are, JSON, so that a journal can be rea
 # pyright: reportUnknownMemberType=false
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from typing import Any, Final, NamedTuple, get_args, get_type_hints
 
 from flow.codec.documents import decode_failure, encode_failure
-from flow.codec.json import dumps, fragment, loads
+from flow.codec.json import dumps, dumps_finite, expect_finite, fragment, loads
 from flow.errors import CorruptRecord, InvalidInput, UnsupportedVersion
 from flow.failure import Failure
 from flow.kernel.machine import MachineType, Registry
@@ -45,8 +45,7 @@ class Cause(NamedTuple):
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One journal record.
 
     Args:
@@ -64,11 +63,20 @@ class Record:
     nodes: tuple[NodeSnapshot, ...]
 
 
-class _Field(NamedTuple):
-    name: str
-    default: Any
-    encode: Callable[[Any], Any]
-    decode: Callable[[Any], Any]
+class _Form(NamedTuple):
+    """How the data of a machine becomes JSON values, and how these become data again.
+
+    Args:
+        names: The names of the fields.
+        defaults: Their defaults.
+        encode: How the values of some of them become JSON values; the others are JSON values.
+        decode: How JSON values become values of these again.
+    """
+
+    names: tuple[str, ...]
+    defaults: tuple[Any, ...]
+    encode: tuple[tuple[str, Callable[[Any], Any]], ...]
+    decode: Mapping[str, Callable[[Any], Any]]
 
 
 def encode_record(record: Record) -> bytes:
@@ -77,7 +85,8 @@ def encode_record(record: Record) -> bytes:
     Args:
         record: The record.
     """
-    return dumps(
+    # What could hold an odd number is looked at by itself, in `_conversion`.
+    return dumps_finite(
         {
             "execution": record.execution,
             "seq": record.seq,
@@ -116,12 +125,22 @@ def decode_record(text: bytes, registry: Registry) -> Record:
 
 
 def _encode_node(node: NodeSnapshot) -> list[Any]:
-    machine = node.machine
-    if machine is None or node.state is None:
-        return [node.path, None, node.updated]
-    name = f"{machine.name}@{machine.version}"
-    data = _encode_data(machine.data, node.data)
-    return [node.path, name, node.state.name, data, node.created, node.updated]
+    path, machine, state, data, created, updated = node
+    if machine is None or state is None:
+        return [path, None, updated]
+    names, defaults, encode, _ = _KNOWN_FORMS.get(machine.data) or _form_of(machine.data)
+    values = data if isinstance(data, tuple) else [getattr(data, name) for name in names]
+    document = {
+        name: value
+        for name, value, default in zip(names, values, defaults, strict=True)
+        # Most of them are at their default, and are the very same object.
+        if value is not default and value != default
+    }
+    for name, convert in encode:
+        if name in document and document[name] is not None:
+            document[name] = convert(document[name])
+    # An enum makes `name` in Python, each time; it is the same.
+    return [path, machine.tag, state._name_, document, created, updated]
 
 
 def _decode_node(entry: Sequence[Any], registry: Registry) -> NodeSnapshot:
@@ -149,35 +168,47 @@ def _upcast(machine: MachineType[Any, Any], version: int, document: dict[str, An
     return document
 
 
-def _encode_data(kind: type[Any], data: object) -> dict[str, Any]:
-    document: dict[str, Any] = {}
-    for item in _fields_of(kind):
-        value = getattr(data, item.name)
-        if value != item.default:
-            document[item.name] = None if value is None else item.encode(value)
-    return document
-
-
 def _decode_data(kind: type[Any], document: Mapping[str, Any]) -> Any:
-    values: dict[str, Any] = {}
-    for item in _fields_of(kind):
-        if item.name in document:
-            value = document[item.name]
-            values[item.name] = item.decode(value)
-    return kind(**values)
+    names, _, _, decode = _form_of(kind)
+    return kind(
+        **{
+            name: decode[name](document[name]) if name in decode else document[name]
+            for name in names
+            if name in document
+        },
+    )
 
 
-_KNOWN_FIELDS: Final[dict[type[Any], tuple[_Field, ...]]] = {}
+_PLAIN: Final = frozenset({str, int, bool, type(None)})
+"""What is never a number that JSON has no form for."""
+
+_KNOWN_FORMS: Final[dict[type[Any], _Form]] = {}
 
 
-def _fields_of(kind: type[Any]) -> tuple[_Field, ...]:
-    if kind not in _KNOWN_FIELDS:
-        hints = get_type_hints(kind)
-        _KNOWN_FIELDS[kind] = tuple(
-            _Field(item.name, _default(item), *_conversion(hints[item.name]))
-            for item in fields(kind)
-        )
-    return _KNOWN_FIELDS[kind]
+def _form_of(kind: type[Any]) -> _Form:
+    if kind not in _KNOWN_FORMS:
+        _KNOWN_FORMS[kind] = _new_form(kind)
+    return _KNOWN_FORMS[kind]
+
+
+def _new_form(kind: type[Any]) -> _Form:
+    defaults = _defaults(kind)
+    hints = get_type_hints(kind)
+    converted = [(name, _conversion(hints[name])) for name in defaults]
+    return _Form(
+        tuple(defaults),
+        tuple(defaults.values()),
+        tuple((name, pair[0]) for name, pair in converted if pair is not None),
+        {name: pair[1] for name, pair in converted if pair is not None},
+    )
+
+
+def _defaults(kind: type[Any]) -> dict[str, Any]:
+    """Return the fields of a named tuple or a dataclass, with their defaults."""
+    if is_dataclass(kind):
+        return {item.name: _default(item) for item in fields(kind)}
+    defaults: Mapping[str, Any] = kind._field_defaults
+    return {name: defaults.get(name, MISSING) for name in kind._fields}
 
 
 def _default(item: Any) -> Any:
@@ -186,16 +217,28 @@ def _default(item: Any) -> Any:
     return item.default
 
 
-def _conversion(hint: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
-    """Return how a field's values become JSON values, and how these become values again."""
-    kinds = {hint, *get_args(hint)}
+def _conversion(hint: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]] | None:
+    """Return how a field's values become JSON values, and how these become values again.
+
+    None stands for values that are JSON values, and among them no number that JSON lacks.
+    """
+    kinds = set(get_args(hint) or (hint,))
     if bytes in kinds:
         # A body that is JSON's null comes back as the text, not as "there is none": where there
         # is none, the field is at its default and is not written at all.
         return fragment, dumps
     if Failure in kinds:
-        return encode_failure, decode_failure
-    return _as_it_is, _as_it_is
+        return _encode_failure, decode_failure
+    return None if kinds <= _PLAIN else (_look, _as_it_is)
+
+
+def _encode_failure(failure: Failure) -> Any:
+    return _look(encode_failure(failure))
+
+
+def _look(value: Any) -> Any:
+    expect_finite(value, "the value")
+    return value
 
 
 def _as_it_is(value: Any) -> Any:

@@ -33,7 +33,7 @@ from flow.handler.signature import (
     metadata,
     read_signature,
 )
-from flow.handler.values import UnsuitableType, adapter_of
+from flow.handler.values import UnsuitableType, adapter_of, plain_values
 from flow.message import Message
 from flow.names import check_name
 from flow.step import Composed, FromInput, FromStep, Literal, Step, Template
@@ -128,7 +128,7 @@ def bind(
         function,
         owner or f"{signature.name}()",
         is_async=is_async(function),
-        reading=Reading(adapter, single, contexts, messages, positional),
+        reading=Reading(adapter, single, contexts, messages, positional, _plain(data)),
         writing=Writing(returns, _writer(signature, returns)),
     )
     template = None if ids is None or (messages and not data) else _template(data)
@@ -246,6 +246,13 @@ def _reader(
     fields = [_field(item, by_name=by_name) for item in parameters]
     together = make_dataclass(signature.name.strip("<>"), fields, kw_only=True)
     return adapter_of(together, signature.names)
+
+
+def _plain(data: Sequence[_Data]) -> frozenset[type]:
+    """Return the types of JSON values that the one parameter takes as they are."""
+    if len(data) != 1 or data[0].parameter.default is not MISSING:
+        return frozenset()
+    return plain_values(data[0].parameter.annotation)
 
 
 def _adapter(signature: Signature, parameter: Parameter) -> TypeAdapter[Any]:

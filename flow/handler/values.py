@@ -12,12 +12,16 @@ from pydantic_core import ErrorDetails, PydanticSerializationError, SchemaError
 from flow import codec
 from flow.errors import InvalidInput
 from flow.message import Message
+from flow.names import BODY_LIMIT
 
 __all__ = [
     "UnsuitableType",
     "adapter_of",
     "decode_result",
     "encode_value",
+    "plain_body",
+    "plain_results",
+    "plain_values",
     "problems",
     "to_json",
     "type_name",
@@ -30,6 +34,7 @@ _CACHED_TYPES: Final = 1024
 _MODULES: Final = re.compile(r"(?:\b[A-Za-z_]\w*\.|<locals>\.)+(?=[A-Za-z_])")
 
 _ANYTHING: Final[TypeAdapter[Any]] = TypeAdapter(Any)
+_PLAIN: Final = frozenset({type(None), bool, int, float, str})
 
 
 class UnsuitableType(Exception):
@@ -68,6 +73,43 @@ def adapter_of(annotation: Any, names: Mapping[str, Any] | None = None) -> TypeA
         raise UnsuitableType(f"{type_name(annotation)}{reason}") from error
 
 
+def plain_values(annotation: object) -> frozenset[type]:
+    """Return the types of JSON values that need no validation: these *are* values of a type.
+
+    Args:
+        annotation: The type.
+    """
+    if annotation is Any:
+        # An integer of more than 64 bits is a float to the codec, and an integer to pydantic.
+        return _PLAIN - {float}
+    return plain_results(annotation)
+
+
+def plain_results(annotation: object) -> frozenset[type]:
+    """Return the types of results that `plain_body` can write, if that is how a type is written.
+
+    Args:
+        annotation: The type.
+    """
+    if annotation is Any:
+        return _PLAIN
+    # By identity: whatever else equals a type, or hashes as it does, may be validated otherwise.
+    return frozenset(kind for kind in _PLAIN if annotation is kind)
+
+
+def plain_body(value: object) -> bytes | None:
+    """Return a plain value as a body; None if it may not be one, which the long way tells better.
+
+    Args:
+        value: None, a boolean, a number or a string; no subclass of these.
+    """
+    try:
+        text = codec.dumps(value)
+    except InvalidInput:
+        return None
+    return text if len(text) <= BODY_LIMIT else None
+
+
 def decode_result(returns: object, body: bytes, what: str = "the result") -> Any:
     """Return the value of a type that a body stands for.
 
@@ -82,7 +124,7 @@ def decode_result(returns: object, body: bytes, what: str = "the result") -> Any
     if returns is Message:
         return Message(body=body)
     value = codec.loads(body, what)
-    if returns is Any:
+    if returns is Any or (type(value) is returns and type(value) in _PLAIN):
         return value
     try:
         return _known_adapter(returns).validator.validate_json(body)
@@ -105,6 +147,8 @@ def encode_value(value: object, what: str = "the input") -> bytes:
         InvalidInput: JSON has no form for it.
         TooLarge: It has more than BODY_LIMIT bytes.
     """
+    if type(value) in _PLAIN and (body := plain_body(value)) is not None:
+        return body
     if isinstance(value, Message):
         return codec.check_body(value.body, what)
     return to_json(_ANYTHING, value, what)

@@ -10,8 +10,7 @@ which step comes next, what a failure means for the whole, when all is done.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeVar
 
 from flow.errors import NotPossible
 from flow.failure import Failure
@@ -42,8 +41,8 @@ from flow.kernel.execution import (
     CommandData,
     InputData,
 )
-from flow.kernel.machine import MachineTask, Ref, Registry
-from flow.kernel.steps import STEP
+from flow.kernel.machine import MachineTask, Ref, Registry, Transition
+from flow.kernel.steps import STEP, StepData
 from flow.kernel.tree import Changes, Node, Tree
 from flow.kernel.turn import Accepted, Dropped, Moment, Program, Refused, Turn, Verdict
 from flow.kernel.waiters import WAITER, WaiterData, answer, wait, wait_again
@@ -66,9 +65,14 @@ __all__ = [
 MACHINES: Final = Registry().register(EXECUTION, SUB_WORKFLOW, INPUT, COMMAND, STEP, WAITER)
 """The machine types that every execution is made of."""
 
+EventT = TypeVar("EventT")
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+_ACCEPTED: Final = {status: Accepted(status) for status in Status}
+_IN_PLACE: Final = frozenset({StepStarted, PermitRequested, StepSilent, StepHeard})
+"""Events after which a step stays where it is."""
+
+
+class Decision(NamedTuple):
     """What came of an event."""
 
     changes: Changes
@@ -95,7 +99,7 @@ def decide(tree: Tree, program: Program, event: Event, moment: Moment) -> Decisi
         if turn.root.state in ENDED and not had_ended:
             answer(turn.root)
     changes = tree.take()
-    if isinstance(event, StepStarted | PermitRequested | StepSilent | StepHeard):
+    if type(event) in _IN_PLACE and changes.outputs:
         # The step stays where it is: what its state asks for has been asked for before, and the
         # attempt that has just begun must not be sent again.
         changes = Changes(changes.nodes, ())
@@ -132,11 +136,7 @@ def _go_on(turn: Turn, program: Program) -> Accepted:
         program.advance(turn)
     elif turn.root.state is Status.SUSPENDING and not program.attempts_out:
         turn.root.apply(execution.QUIET, None)
-    return Accepted(_status(turn))
-
-
-def _status(turn: Turn) -> Status:
-    return Status(turn.root.state.value)
+    return _ACCEPTED[turn.status]
 
 
 # --------------------------------------------------------------------------------- answers
@@ -151,7 +151,7 @@ def _find(turn: Turn, attempt: Attempt) -> Node | Dropped:
         return Dropped("the attempt is of an older run epoch")
     if node.state not in (Status.RUNNING, Status.RETRYING):
         return Dropped("the step has ended already")
-    if attempt.number > node.read(STEP).attempt:
+    if attempt.number > node.data.attempt:
         return Dropped("there was no such attempt")
     return node
 
@@ -171,7 +171,7 @@ def _succeed(turn: Turn, program: Program, event: StepSucceeded) -> Verdict:
     if isinstance(node, Dropped):
         return node
     result = steps.Succeeded(turn.now_ms, event.output, event.headers)
-    return _land(turn, program, node, lambda: node.apply(steps.SUCCEED, result))
+    return _land(turn, program, node, steps.SUCCEED, result)
 
 
 def _skip(turn: Turn, program: Program, event: StepSkipped) -> Verdict:
@@ -179,7 +179,7 @@ def _skip(turn: Turn, program: Program, event: StepSkipped) -> Verdict:
     if isinstance(node, Dropped):
         return node
     skipped = steps.Skipped(turn.now_ms, event.reason)
-    return _land(turn, program, node, lambda: node.apply(steps.SKIP, skipped))
+    return _land(turn, program, node, steps.SKIP, skipped)
 
 
 def _fail(turn: Turn, program: Program, event: StepFailed) -> Verdict:
@@ -189,12 +189,18 @@ def _fail(turn: Turn, program: Program, event: StepFailed) -> Verdict:
     due = _retry_due(turn, program, node, event)
     failed = steps.Failed(turn.now_ms, event.failure, due)
     move = steps.FAIL if due is None else steps.BACK_OFF
-    return _land(turn, program, node, lambda: node.apply(move, failed))
+    return _land(turn, program, node, move, failed)
 
 
-def _land(turn: Turn, program: Program, node: Node, move: Callable[[], None]) -> Verdict:
-    was, was_silent = Status(node.state.value), node.read(STEP).silent_ms is not None
-    move()
+def _land(
+    turn: Turn,
+    program: Program,
+    node: Node,
+    move: Transition[StepData, EventT],
+    event: EventT,
+) -> Verdict:
+    was, was_silent = node.state, node.data.silent_ms is not None
+    node.apply(move, event)
     if was_silent:
         _note_incident(turn)
     program.landed(turn, node, was)
@@ -231,7 +237,7 @@ def _note_start(turn: Turn, _program: Program, event: StepStarted) -> Verdict:
     if node.read(STEP).started_ms is not None:
         return Dropped("it is known that the attempt has begun")
     node.apply(steps.NOTE_START, turn.now_ms)
-    return Accepted(_status(turn))
+    return _ACCEPTED[turn.status]
 
 
 def _grant(turn: Turn, program: Program, event: PermitRequested) -> Verdict:
@@ -245,7 +251,7 @@ def _grant(turn: Turn, program: Program, event: PermitRequested) -> Verdict:
         return Dropped("somebody else has the permit")
     if not holder:
         node.apply(steps.GRANT, steps.Granted(turn.now_ms, event.permit, event.worker))
-    return Accepted(_status(turn))
+    return _ACCEPTED[turn.status]
 
 
 def _note_silence(turn: Turn, _program: Program, event: StepSilent) -> Verdict:
@@ -257,7 +263,7 @@ def _note_silence(turn: Turn, _program: Program, event: StepSilent) -> Verdict:
         return Dropped("it is sent again, or its silence is known")
     node.apply(steps.NOTE_SILENCE, turn.now_ms)
     _note_incident(turn)
-    return Accepted(_status(turn))
+    return _ACCEPTED[turn.status]
 
 
 def _hear(turn: Turn, _program: Program, event: StepHeard) -> Verdict:
@@ -268,7 +274,7 @@ def _hear(turn: Turn, _program: Program, event: StepHeard) -> Verdict:
         return Dropped("it was not silent")
     node.apply(steps.HEAR, None)
     _note_incident(turn)
-    return Accepted(_status(turn))
+    return _ACCEPTED[turn.status]
 
 
 def _note_incident(turn: Turn) -> None:
@@ -278,7 +284,7 @@ def _note_incident(turn: Turn) -> None:
         for node in turn.tree.walk()
         if node.machine is STEP and node.state is Status.RUNNING and node.data.silent_ms is not None
     ]
-    turn.root.apply(execution.NOTE_INCIDENT[_status(turn)], "; ".join(silent))
+    turn.root.apply(execution.NOTE_INCIDENT[turn.status], "; ".join(silent))
 
 
 # ---------------------------------------------------------------------------------- timers
@@ -335,15 +341,15 @@ def _obey(turn: Turn, command: str, verb: str) -> Accepted:
     A command that found nothing to do is remembered too: delivered again after the opposite
     command, it must not undo that.
     """
-    status = _status(turn)
+    status = turn.status
     data = CommandData(verb, status.value)
     turn.root.add_child(f"commands/{command}", COMMAND, Status.SUCCESS, data)
-    return Accepted(status)
+    return _ACCEPTED[status]
 
 
 def _refuse(turn: Turn, verb: str, hint: str = "") -> Refused:
     # The kernel does not know the execution's id; whoever answers puts it in.
-    return Refused(NotPossible(verb, "", _status(turn).value, hint))
+    return Refused(NotPossible(verb, "", turn.status.value, hint))
 
 
 def _suspend(turn: Turn, program: Program, event: SuspendRequested) -> Verdict:
@@ -432,7 +438,7 @@ def _abort(turn: Turn, program: Program, event: AbortRequested) -> Verdict:
 
 def _wait(turn: Turn, _program: Program, event: AnswerRequested) -> Verdict:
     error = wait(turn.root, event.waiter, WaiterData(event.reply_to, event.correlation))
-    return Accepted(_status(turn)) if error is None else Refused(error)
+    return _ACCEPTED[turn.status] if error is None else Refused(error)
 
 
 _HANDLERS: Final[dict[type, Callable[[Turn, Program, Any], Verdict]]] = {

@@ -6,7 +6,7 @@ wants. Each event has exactly one handler, in `flow.kernel.decide`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from flow.failure import Failure
 from flow.kernel.machine import MachineTask, Ref
@@ -30,8 +30,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """Which attempt of which step an answer is about.
 
     Args:

@@ -21,8 +21,7 @@ clock stands (`stopped_ms`), execution time stands too, and resuming adds the pa
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from flow.failure import Failure
 from flow.kernel.commands import ExecutionDeadline
@@ -43,8 +42,10 @@ Clock = Literal["run", "stop"]
 Ending = Transition["ExecutionData", "Ended"]
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutionData:
+_NOTHING: Final[Mapping[str, Any]] = {}
+
+
+class ExecutionData(NamedTuple):
     """What an execution, or a sub-workflow in it, knows about itself.
 
     Args:
@@ -70,8 +71,7 @@ class ExecutionData:
     incident: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class InputData:
+class InputData(NamedTuple):
     """What an execution was started with. Written once.
 
     Args:
@@ -86,13 +86,12 @@ class InputData:
     workflow: str
     definition: str
     body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str] = _NOTHING
+    options: Mapping[str, Any] = _NOTHING
+    labels: Mapping[str, str] = _NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class CommandData:
+class CommandData(NamedTuple):
     """A command that was obeyed, so that the same command again does nothing.
 
     Args:
@@ -104,8 +103,7 @@ class CommandData:
     status: str
 
 
-@dataclass(frozen=True, slots=True)
-class Began:
+class Began(NamedTuple):
     """It begins, or begins again, at *now_ms*, with *timeout_ms* to go (or None)."""
 
     now_ms: int
@@ -114,16 +112,14 @@ class Began:
     epoch: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Suspended:
+class Suspended(NamedTuple):
     """Somebody suspends at *now_ms*; the clock runs on or stops."""
 
     now_ms: int
     clock: Clock
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """It ends at *now_ms*, with a failure or without, and perhaps with an incident."""
 
     now_ms: int
@@ -131,8 +127,7 @@ class Ended:
     incident: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class OutcomeKnown:
+class OutcomeKnown(NamedTuple):
     """Only the hooks are left to run before it ends with this status."""
 
     status: Status
@@ -158,24 +153,23 @@ def _tasks(state: Status, data: ExecutionData) -> tuple[MachineTask, ...]:
 
 def _begin(data: ExecutionData, event: Began) -> ExecutionData:
     deadline = None if event.timeout_ms is None else event.clock_ms + event.timeout_ms
-    return replace(data, started_ms=event.now_ms, deadline_ms=deadline, epoch=event.epoch)
+    return data._replace(started_ms=event.now_ms, deadline_ms=deadline, epoch=event.epoch)
 
 
 def _suspend(data: ExecutionData, event: Suspended) -> ExecutionData:
-    return replace(data, stopped_ms=event.now_ms if event.clock == "stop" else None)
+    return data._replace(stopped_ms=event.now_ms if event.clock == "stop" else None)
 
 
 def _resume(data: ExecutionData, now_ms: int) -> ExecutionData:
     if data.stopped_ms is None:
         return data
     pause = max(0, now_ms - data.stopped_ms)
-    return replace(data, stopped_ms=None, offset_ms=data.offset_ms + pause)
+    return data._replace(stopped_ms=None, offset_ms=data.offset_ms + pause)
 
 
 def _revive(data: ExecutionData, event: Began) -> ExecutionData:
     deadline = None if event.timeout_ms is None else event.clock_ms + event.timeout_ms
-    return replace(
-        data,
+    return data._replace(
         ended_ms=None,
         deadline_ms=deadline,
         epoch=data.epoch + 1,
@@ -185,12 +179,11 @@ def _revive(data: ExecutionData, event: Began) -> ExecutionData:
 
 
 def _reset(data: ExecutionData, _event: None) -> ExecutionData:
-    return replace(data, ended_ms=None, deadline_ms=None, failure=None, incident="")
+    return data._replace(ended_ms=None, deadline_ms=None, failure=None, incident="")
 
 
 def _end(data: ExecutionData, event: Ended) -> ExecutionData:
-    return replace(
-        data,
+    return data._replace(
         ended_ms=event.now_ms,
         failure=event.failure or data.failure,
         incident=event.incident or data.incident,
@@ -200,15 +193,15 @@ def _end(data: ExecutionData, event: Ended) -> ExecutionData:
 
 
 def _note_outcome(data: ExecutionData, event: OutcomeKnown) -> ExecutionData:
-    return replace(data, outcome=event.status.value, failure=event.failure)
+    return data._replace(outcome=event.status.value, failure=event.failure)
 
 
 def _note_incident(data: ExecutionData, incident: str) -> ExecutionData:
-    return replace(data, incident=incident)
+    return data._replace(incident=incident)
 
 
 def _new_epoch(data: ExecutionData, _event: None) -> ExecutionData:
-    return replace(data, epoch=data.epoch + 1)
+    return data._replace(epoch=data.epoch + 1)
 
 
 def _keep(data: ExecutionData, _event: None) -> ExecutionData:

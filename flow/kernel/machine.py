@@ -3,9 +3,9 @@
 Theory of operation
 -------------------
 Everything durable is a node in a tree, and every node is a state machine of a registered
-`MachineType`. A machine has a *state* (a member of its enum) and *data* (a frozen dataclass);
-both change only together, by a `Transition`, which names the states it may start at, the state
-it ends in, and a pure function from the old data to the new.
+`MachineType`. A machine has a *state* (a member of its enum) and *data* (a named tuple or a
+frozen dataclass); both change only together, by a `Transition`, which names the states it may
+start at, the state it ends in, and a pure function from the old data to the new.
 
 What a machine asks of the world is a function of its state alone: `MachineType.tasks` says which
 `MachineTask`s a node wants. A task has either a *deadline* (something is due by then) or a
@@ -16,18 +16,28 @@ A task is handed out with a `Ref` to its node. When the task is carried out, or 
 back, `MachineTask.validate` decides whether the node has moved on meanwhile; if so the task is
 stale and is dropped.
 
+References, snapshots and outputs are made for every transition, so they are named tuples, which
+are made several times faster than frozen dataclasses; the data of our own machines too.
+
 The idea is that of Temporal's hierarchical state machines (service/history/hsm and its
 successor, CHASM). What differs: data is frozen (a transition cannot half-change it), the state
 is set after the function succeeded, tasks come from the state and not from the transition, and
 siblings keep their order.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Generic, Protocol, TypeVar
+from functools import cached_property
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from flow.errors import DuplicateRegistration, IncompatibleType, InvalidTask, NotRegistered
+from flow.errors import (
+    DuplicateRegistration,
+    IncompatibleType,
+    InvalidTask,
+    NodeNotFound,
+    NotRegistered,
+)
 
 __all__ = [
     "ChangeLog",
@@ -42,6 +52,7 @@ __all__ = [
     "TaskSerializer",
     "Transition",
     "fold",
+    "place_of",
 ]
 
 StateT = TypeVar("StateT", bound=Enum)
@@ -51,8 +62,7 @@ TaskT = TypeVar("TaskT", bound="MachineTask")
 TaskT_contra = TypeVar("TaskT_contra", bound="MachineTask", contravariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Ref:
+class Ref(NamedTuple):
     """A reference to a node as it was at some moment.
 
     The two numbers count the transitions of the whole tree, which only grow: a node that was
@@ -148,7 +158,7 @@ class MachineType(Generic[StateT, DataT]):
         name: Its name; stored with every node, so it never changes.
         version: The version of its data's form, 1 or more.
         states: The enum of its states.
-        data: The frozen dataclass of its data.
+        data: The class of its data: a named tuple or a frozen dataclass.
         tasks: Which tasks a state asks for. Pure.
         upcasters: For each older version, how to turn its data (as decoded JSON) into the data
             of the next version. Pure.
@@ -163,6 +173,11 @@ class MachineType(Generic[StateT, DataT]):
         default_factory=dict[int, Callable[[dict[str, Any]], dict[str, Any]]],
     )
 
+    @cached_property
+    def tag(self) -> str:
+        """The name and the version, as they are stored with every node."""
+        return f"{self.name}@{self.version}"
+
     def check(self, path: str, state: object, data: object) -> None:
         """Raise IncompatibleType unless a node at *path* may have this state and data."""
         # By class, not by value: members of two string enums may be equal.
@@ -172,8 +187,7 @@ class MachineType(Generic[StateT, DataT]):
             raise IncompatibleType(path, self.data.__name__, type(data).__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class NodeSnapshot:
+class NodeSnapshot(NamedTuple):
     """A node as a value: one entry of a journal record.
 
     Args:
@@ -193,16 +207,14 @@ class NodeSnapshot:
     updated: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(NamedTuple):
     """A task that a transition asked for, with a reference to its node at that moment."""
 
     ref: Ref
     task: MachineTask
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(NamedTuple):
     """What happened to a tree: deletions, then dirty nodes; and the tasks asked for, in order."""
 
     nodes: tuple[NodeSnapshot, ...]
@@ -238,70 +250,109 @@ def _is_below(path: str, deleted: set[str]) -> bool:
     return path in deleted
 
 
+def place_of(path: str, known: Container[str]) -> tuple[str, str]:
+    """Return the path of a node's parent, and the node's key there; both are empty for the root.
+
+    Args:
+        path: The node's path.
+        known: The paths of all nodes that are older.
+
+    Raises:
+        NodeNotFound: The parent is not among them.
+    """
+    above, _, key = path.rpartition("/")
+    if above and above not in known:
+        above, _, collection = above.rpartition("/")
+        key = f"{collection}/{key}"
+    if path and above not in known:
+        raise NodeNotFound(path.rpartition("/")[0])
+    return above, key
+
+
 class ChangeLog:
     """What happened to a tree since the last `take`, and the way back; as a context, a transaction.
 
-    A class and not a generator: it is entered for every single transition.
+    Whatever is collected carries the number of its transition, and numbers only grow: to go back
+    to a number is to cut off what has a higher one.
+
+    Attributes:
+        number: How many transitions there were.
+        deleted: The deletions, with their numbers.
+        written: The paths of the nodes that were written, with the number of the first time.
+        outputs: What the transitions asked for.
+        undo: The way back: functions, each with its arguments behind it.
+        writable: Whether a block is open, and no reading around it or inside.
     """
 
-    __slots__ = ("_marks", "_undo", "deleted", "number", "outputs", "sealed", "written")
+    __slots__ = ("_marks", "_seals", "deleted", "number", "outputs", "undo", "writable", "written")
 
     def __init__(self) -> None:
         """Begin with nothing."""
         self.number = 0
         # These three only grow, at their ends.
         self.deleted: list[NodeSnapshot] = []
-        self.written: dict[str, None] = {}
+        self.written: dict[str, int] = {}
         self.outputs: list[Output] = []
-        self.sealed = 0
-        self._undo: list[Callable[[], object]] = []
-        self._marks: list[tuple[int, int, int, int, int]] = []
-
-    @property
-    def writable(self) -> bool:
-        """Whether a transaction is open, and no reading inside it."""
-        return bool(self._marks) and not self.sealed
+        self.undo: list[tuple[Any, ...]] = []
+        self.writable = False
+        self._marks: list[tuple[int, int]] = []
+        self._seals = 0
 
     def __enter__(self) -> None:
-        lengths = len(self.deleted), len(self.written), len(self.outputs)
-        self._marks.append((len(self._undo), self.number, *lengths))
+        self._marks.append((len(self.undo), self.number))
+        self.writable = not self._seals
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        steps, number, deleted, written, outputs = self._marks.pop()
+        steps, number = self._marks.pop()
         if kind is not None:
-            while len(self._undo) > steps:
-                self._undo.pop()()
-            self.number = number
-            del self.deleted[deleted:]
-            while len(self.written) > written:
-                self.written.popitem()
-            del self.outputs[outputs:]
+            self.go_back(steps, number)
         if not self._marks:
-            self._undo.clear()
+            self.undo.clear()
+            self.writable = False
 
-    def note(self, path: str, undo: Callable[[], object]) -> None:
-        """Remember a node as written, and how to undo it."""
-        self._undo.append(undo)
-        self.written[path] = None
+    def seal(self) -> None:
+        """Let nothing be written until `unseal`, not in blocks that are opened meanwhile either."""
+        self._seals += 1
+        self.writable = False
+
+    def unseal(self) -> None:
+        """Undo one `seal`."""
+        self._seals -= 1
+        self.writable = not self._seals and bool(self._marks)
+
+    def go_back(self, steps: int, number: int) -> None:
+        """Undo what happened since there were so many steps in `undo`, and *number* transitions."""
+        while len(self.undo) > steps:
+            act, *arguments = self.undo.pop()
+            act(*arguments)
+        self.number = number
+        while self.deleted and self.deleted[-1].updated > number:
+            self.deleted.pop()
+        while self.written and next(reversed(self.written.values())) > number:
+            self.written.popitem()
+        while self.outputs and self.outputs[-1].ref.updated > number:
+            self.outputs.pop()
 
     def ask(self, ref: Ref, tasks: Iterable[MachineTask]) -> None:
-        """Remember what a transition asks for."""
-        self.outputs += [Output(ref, task) for task in tasks]
+        """Remember what the present transition asks for."""
+        for task in tasks:
+            self.outputs.append(Output(ref, task))
 
-    def note_deletion(self, path: str, undo: Callable[[], object]) -> None:
-        """Remember a node as deleted, and how to undo it."""
-        self._undo.append(undo)
+    def note_deletion(self, path: str, *undo: Any) -> None:
+        """Remember a node as deleted by the present transition, and how to undo it."""
+        self.undo.append(undo)
         self.deleted.append(NodeSnapshot(path, None, updated=self.number))
 
     def forget(self) -> None:
         """Begin anew after a `take`, which a transaction around it undoes like all else."""
-        before = self.deleted, self.written, self.outputs
         if self._marks:
-            self._undo.append(lambda: self._collect(*before))
-        self._collect([], {}, [])
+            self.undo.append((self._remember, self.deleted, self.written, self.outputs))
+        self.deleted, self.written, self.outputs = [], {}, []
 
-    def _collect(self, *collected: Any) -> None:
-        self.deleted, self.written, self.outputs = collected
+    def _remember(
+        self, deleted: list[NodeSnapshot], written: dict[str, int], outputs: list[Output]
+    ) -> None:
+        self.deleted, self.written, self.outputs = deleted, written, outputs
 
 
 class TaskSerializer(Protocol[TaskT_contra]):
@@ -361,7 +412,7 @@ class Registry:
 
     def require(self, machine: MachineType[Any, Any]) -> None:
         """Raise NotRegistered unless this very machine type is registered."""
-        if not self.knows(machine):
+        if self._machines.get(machine.name) is not machine:
             raise NotRegistered("machine type", machine.name)
 
     def register_executor(self, task: type[MachineTask], executor: Executor) -> None:

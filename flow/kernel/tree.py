@@ -22,10 +22,10 @@ deletion wipes all below". A deletion carries its transition number: otherwise a
 loaded would count again what it has counted before, and take a stale reference for a good one.
 """
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from enum import Enum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from flow.errors import (
     IncompatibleType,
@@ -45,6 +45,7 @@ from flow.kernel.machine import (
     Registry,
     Transition,
     fold,
+    place_of,
 )
 
 __all__ = ["Changes", "Collection", "Node", "NodeSnapshot", "Output", "Tree"]
@@ -62,6 +63,7 @@ class Node:
         "_tree",
         "created",
         "data",
+        "exists",
         "key",
         "machine",
         "parent",
@@ -84,11 +86,12 @@ class Node:
         self._children: dict[str, Node] = {}
         self.parent = parent
         self.key = key
-        self.path: str = key if parent is None else _join(parent.path, key)
+        self.path: str = f"{parent.path}/{key}" if parent is not None and parent.path else key
         self.machine = machine
         self.state = state
         self.data: Any = data
-        self.created = self.updated = tree.number
+        self.created = self.updated = tree.log.number
+        self.exists = True  # Until it is deleted.
 
     @property
     def ref(self) -> Ref:
@@ -157,7 +160,8 @@ class Node:
             NodeNotFound: The node itself has been deleted.
             ReadOnlyAccess: The tree is not open for writing.
         """
-        self._tree.check_writable(self)
+        if not (self._tree.log.writable and self.exists):
+            self._refuse()
         if self._is_taken(key):
             raise NodeExists(_join(self.path, key))
         return self._tree.attach(self, key, machine, state, data)
@@ -169,7 +173,8 @@ class Node:
             NodeNotFound: There is none, or the node itself has been deleted.
             ReadOnlyAccess: The tree is not open for writing.
         """
-        self._tree.check_writable(self)
+        if not (self._tree.log.writable and self.exists):
+            self._refuse()
         self._tree.detach(self.child(key))
 
     def apply(self, transition: "Transition[DataT, EventT]", event: EventT) -> None:
@@ -185,19 +190,28 @@ class Node:
             NodeNotFound: The node has been deleted.
             ReadOnlyAccess: The tree is not open for writing.
         """
-        self._tree.check_writable(self)
+        log = self._tree.log
+        if not (log.writable and self.exists):
+            self._refuse()
         if self.state not in transition.sources:
             raise InvalidTransition(self.path, transition.name, self.state.name)
-        with self._tree.transaction():
-            self._tree.move(self, transition.destination, transition.apply(self.data, event))
+        # A nested transaction in all but name, without the price of entering one.
+        steps, number = len(log.undo), log.number
+        try:
+            self._move(transition.destination, transition.apply(self.data, event))
+        except BaseException:
+            log.go_back(steps, number)
+            raise
 
-    def adopt(self, child: "Node") -> None:
-        """Put a node among the children, where its age belongs; only the tree does."""
-        youngest = next(reversed(self._children.values()), child)
+    def take_in(self, child: "Node") -> None:
+        """Put the youngest of all nodes among the children; only the tree does."""
         self._children[child.key] = child
-        if youngest.created > child.created:
-            siblings = sorted(self._children.values(), key=_by_age)
-            self._children = {node.key: node for node in siblings}
+
+    def take_back(self, child: "Node") -> None:
+        """Put a node among the children, where its age belongs; only the tree does."""
+        self._children[child.key] = child
+        siblings = sorted(self._children.values(), key=_by_age)
+        self._children = {node.key: node for node in siblings}
 
     def abandon(self, child: "Node") -> None:
         """Take a node out of the children; only the tree does."""
@@ -205,15 +219,33 @@ class Node:
 
     def put(self, state: Enum, data: object, updated: int) -> None:
         """Set what a transition changes; only the tree does."""
-        self.state = state
-        self.data = data
-        self.updated = updated
+        self.state, self.data, self.updated = state, data, updated
 
     def snapshot(self) -> NodeSnapshot:
         """Return the node as a value."""
         return NodeSnapshot(
             self.path, self.machine, self.state, self.data, self.created, self.updated
         )
+
+    def _refuse(self) -> NoReturn:
+        """Say why nothing is written: no transaction is open, or the node was deleted."""
+        if not self._tree.log.writable:
+            raise ReadOnlyAccess(self.path)
+        raise NodeNotFound(self.path)
+
+    def _move(self, state: Enum, data: object) -> None:
+        """Take a new state and data, and collect the tasks that are asked for."""
+        machine, log = self.machine, self._tree.log
+        if type(state) is not machine.states or type(data) is not machine.data:
+            machine.check(self.path, state, data)
+        # Before anything is touched: this is not our code and may raise.
+        tasks = tuple(machine.tasks(state, data))
+        log.number = number = log.number + 1
+        log.undo.append((self.put, self.state, self.data, self.updated))
+        log.written.setdefault(self.path, number)
+        self.state, self.data, self.updated = state, data, number
+        if tasks:
+            log.ask(Ref(self.path, self.created, number), tasks)
 
     def _is_taken(self, key: str) -> bool:
         first, slash, second = key.partition("/")
@@ -265,15 +297,18 @@ class Collection(Generic[DataT]):
 class Tree:
     """The nodes of one execution, with what changed since the last commit."""
 
-    __slots__ = ("_log", "_nodes", "_numbers", "registry")
+    __slots__ = ("_nodes", "_numbers", "log", "registry", "root")
+
+    root: Node
 
     def __init__(self, registry: Registry) -> None:
         """Make an empty tree; `create` and `load` make useful ones."""
         self.registry = registry
-        # Both in the order in which the nodes were made, as all children are.
+        # These are in the order in which the nodes were made, as all children are.
         self._nodes: dict[str, Node] = {}
         self._numbers: dict[int, Node] = {}
-        self._log = ChangeLog()
+        # For nodes; not for users.
+        self.log = ChangeLog()
 
     @classmethod
     def create(
@@ -310,23 +345,19 @@ class Tree:
             registry.require(entry.machine)
             entry.machine.check(entry.path, entry.state, entry.data)
             assert entry.state is not None, "the check has found a member of the enum"
-            parent, key = _place(entry.path, tree._nodes)
-            tree._log.number = entry.created
+            above, key = place_of(entry.path, tree._nodes)
+            parent = tree._nodes[above] if entry.path else None
+            tree.log.number = entry.created
             node = Node(tree, parent, key, entry.machine, entry.state, entry.data)
             node.updated = entry.updated
-            tree._remember([node])
-        tree._log.number = max((max(entry.created, entry.updated) for entry in entries), default=0)
+            tree._put(node)
+        tree.log.number = max((max(entry.created, entry.updated) for entry in entries), default=0)
         return tree
 
     @property
     def number(self) -> int:
         """How many transitions the tree has made."""
-        return self._log.number
-
-    @property
-    def root(self) -> Node:
-        """The root node."""
-        return self.node("")
+        return self.log.number
 
     def node(self, path: str) -> Node:
         """Return the node at *path*.
@@ -353,11 +384,9 @@ class Tree:
 
     def regenerate(self) -> list[Output]:
         """Return every task that the present states ask for, as after a load."""
-        return [
-            Output(node.ref, task)
-            for node in self._nodes.values()
-            for task in node.machine.tasks(node.state, node.data)
-        ]
+        nodes = self._nodes.values()
+        asked = ((each.ref, each.machine.tasks(each.state, each.data)) for each in nodes)
+        return [Output(ref, task) for ref, tasks in asked for task in tasks]
 
     def snapshot(self) -> tuple[NodeSnapshot, ...]:
         """Return the tree as values: every node, from which `load` makes the same tree.
@@ -372,7 +401,7 @@ class Tree:
 
     def take(self) -> Changes:
         """Return what changed since the last call, and forget it."""
-        log = self._log
+        log = self.log
         # Deletions go first, so that none can wipe out what was made again after it.
         nodes = [self._nodes[path].snapshot() for path in log.written if path in self._nodes]
         changes = Changes((*log.deleted, *nodes), tuple(log.outputs))
@@ -381,25 +410,18 @@ class Tree:
 
     def transaction(self) -> AbstractContextManager[None]:
         """Open the tree for writing; an exception that leaves the block undoes all of it."""
-        return self._log
+        return self.log
 
     @contextmanager
     def reading(self) -> Generator[None]:
         """Close the tree for writing, even inside a transaction and for those opened inside."""
-        self._log.sealed += 1
+        self.log.seal()
         try:
             yield
         finally:
-            self._log.sealed -= 1
+            self.log.unseal()
 
     # ------------------------------------------------------- for nodes; not for users
-
-    def check_writable(self, node: Node) -> None:
-        """Raise ReadOnlyAccess unless a transaction is open, NodeNotFound for a deleted node."""
-        if not self._log.writable:
-            raise ReadOnlyAccess(node.path)
-        if self._nodes.get(node.path) is not node:
-            raise NodeNotFound(node.path)
 
     def attach(
         self,
@@ -411,51 +433,52 @@ class Tree:
     ) -> Node:
         """Make a node, remember it as dirty, and collect its tasks."""
         self.registry.require(machine)
-        machine.check(_join(parent.path, key) if parent else key, state, data)
+        if type(state) is not machine.states or type(data) is not machine.data:
+            machine.check(_join(parent.path, key) if parent else key, state, data)
         # Before anything is touched: this is not our code and may raise.
         tasks = tuple(machine.tasks(state, data))
-        self._log.number += 1
+        log = self.log
+        log.number += 1
         node = Node(self, parent, key, machine, state, data)
-        self._remember([node])
-        self._log.note(node.path, lambda: self._forget([node]))
+        self._put(node)
+        log.undo.append((self._forget, (node,)))
+        log.written.setdefault(node.path, log.number)
         if tasks:
-            self._log.ask(node.ref, tasks)
+            log.ask(node.ref, tasks)
         return node
 
     def detach(self, node: Node) -> None:
         """Delete a node with all below it."""
         nodes = sorted(_subtree(node), key=_by_age)
-        self._log.number += 1
+        self.log.number += 1
         self._forget(nodes)
-        self._log.note_deletion(node.path, lambda: self._remember(nodes))
-
-    def move(self, node: Node, state: Enum, data: object) -> None:
-        """Give a node a new state and data, and collect its tasks."""
-        node.machine.check(node.path, state, data)
-        tasks = tuple(node.machine.tasks(state, data))
-        before = node.state, node.data, node.updated
-        self._log.number += 1
-        node.put(state, data, self._log.number)
-        self._log.note(node.path, lambda: node.put(*before))
-        if tasks:
-            self._log.ask(node.ref, tasks)
+        self.log.note_deletion(node.path, self._remember, nodes)
 
     # ---------------------------------------------------------------------- privately
 
-    def _remember(self, nodes: list[Node]) -> None:
-        top = nodes[0]
-        youngest = next(reversed(self._numbers), 0)
-        for node in nodes:
-            self._nodes[node.path] = node
-            self._numbers[node.created] = node
-        if youngest > top.created:
-            self._numbers = dict(sorted(self._numbers.items()))
-            self._nodes = {node.path: node for node in self._numbers.values()}
-        if top.parent is not None:
-            top.parent.adopt(top)
+    def _put(self, node: Node) -> None:
+        """Put in the youngest of all nodes."""
+        self._nodes[node.path] = node
+        self._numbers[node.created] = node
+        if node.parent is None:
+            self.root = node
+        else:
+            node.parent.take_in(node)
 
-    def _forget(self, nodes: list[Node]) -> None:
+    def _remember(self, nodes: list[Node]) -> None:
+        """Put a deleted node with all below it back to where their age belongs."""
         for node in nodes:
+            node.exists = True
+            self._numbers[node.created] = node
+        self._numbers = dict(sorted(self._numbers.items()))
+        self._nodes = {node.path: node for node in self._numbers.values()}
+        parent = nodes[0].parent
+        assert parent is not None, "a root is never deleted"
+        parent.take_back(nodes[0])
+
+    def _forget(self, nodes: Sequence[Node]) -> None:
+        for node in nodes:
+            node.exists = False
             del self._nodes[node.path]
             del self._numbers[node.created]
         if nodes[0].parent is not None:
@@ -474,16 +497,3 @@ def _subtree(node: Node) -> Iterator[Node]:
 
 def _by_age(node: Node) -> int:
     return node.created
-
-
-def _place(path: str, nodes: Mapping[str, Node]) -> tuple[Node | None, str]:
-    """Return the parent of the node at *path*, and its key there."""
-    if not path:
-        return None, ""
-    above, _, key = path.rpartition("/")
-    if above and above not in nodes:
-        above, _, collection = above.rpartition("/")
-        key = f"{collection}/{key}"
-    if above not in nodes:
-        raise NodeNotFound(path.rpartition("/")[0])
-    return nodes[above], key

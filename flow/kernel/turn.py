@@ -5,7 +5,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from enum import Enum
+from typing import NamedTuple, Protocol
 
 from flow.errors import FlowError
 from flow.kernel.execution import EXECUTION, ExecutionData, execution_clock
@@ -24,8 +25,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """When a decision is made, and the chance that goes into it.
 
     Args:
@@ -70,13 +70,21 @@ class Turn:
         """Begin to decide about *tree* at *moment*."""
         self.tree = tree
         self.root = tree.root
-        self.now_ms = moment.now_ms
-        self.random = moment.random
+        self.root.read(EXECUTION)
+        self.now_ms, self.random = moment
 
     @property
     def execution(self) -> ExecutionData:
         """The root's data."""
-        return self.root.read(EXECUTION)
+        data: ExecutionData = self.root.data
+        return data
+
+    @property
+    def status(self) -> Status:
+        """Where the execution stands."""
+        state = self.root.state
+        assert isinstance(state, Status), "the root is an execution"
+        return state
 
     @property
     def clock_ms(self) -> int:
@@ -122,7 +130,7 @@ class Program(Protocol):
         """Make the next attempt of a step that waited for it."""
         ...
 
-    def landed(self, turn: Turn, node: Node, was: Status) -> None:
+    def landed(self, turn: Turn, node: Node, was: Enum) -> None:
         """Take note that an attempt ended by which the step left the status *was*."""
         ...
 

@@ -15,8 +15,7 @@ themselves need none of this, and the runtime keeps them in memory.
 The answer itself is not kept: it is put together from the tree when it is sent.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from flow.errors import TooMany
 from flow.kernel.commands import SendAnswer
@@ -30,8 +29,7 @@ WAITERS_MAX: Final = 1_000
 """How many waiters an execution may have in its life."""
 
 
-@dataclass(frozen=True, slots=True)
-class WaiterData:
+class WaiterData(NamedTuple):
     """Who waits.
 
     Args:

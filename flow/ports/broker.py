@@ -1,16 +1,19 @@
 """The broker port: exchanges, queues, messages and their settlement."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
-from typing import Literal, Protocol, runtime_checkable
+from typing import Final, Literal, NamedTuple, Protocol, runtime_checkable
 
 from flow.errors import BrokerUnavailable
 from flow.ports.health import Finding
 
+_NO_HEADERS: Final[Mapping[str, str]] = {}
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+
+# These two are made for every message on its way: a named tuple costs a quarter of what a frozen
+# dataclass costs.
+class Envelope(NamedTuple):
     """One message as it travels: properties, headers and a body that is raw JSON.
 
     Args:
@@ -28,12 +31,11 @@ class Envelope:
     message_id: str = ""
     correlation_id: str = ""
     reply_to: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str] = _NO_HEADERS
     content_type: str = "application/json"
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
+class Publication(NamedTuple):
     """An envelope with its destination.
 
     Args:

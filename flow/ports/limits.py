@@ -4,7 +4,7 @@ A flow begins with a broker in its own process and moves to RabbitMQ without a c
 So the broker in the process refuses what RabbitMQ would refuse.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from flow.errors import InvalidInput, TooLarge
@@ -22,6 +22,15 @@ HEADERS_BYTES: Final = 64 * 1024
 _ROUTING_HEADERS: Final = frozenset({"cc", "bcc"})
 _FIELD_BYTES: Final = 6
 """Bytes of one header besides its name and value."""
+_TEXTS: Final = (
+    "exchange",
+    "routing key",
+    "type",
+    "message id",
+    "correlation id",
+    "reply address",
+    "content type",
+)
 
 
 def check_publication(publication: Publication) -> int:
@@ -36,22 +45,39 @@ def check_publication(publication: Publication) -> int:
         TooLarge: Its headers and names do not fit into one frame.
     """
     envelope = publication.envelope
-    size = 0
-    for what, text in (
-        ("exchange", publication.exchange),
-        ("routing key", publication.routing_key),
-        ("type", envelope.type),
-        ("message id", envelope.message_id),
-        ("correlation id", envelope.correlation_id),
-        ("reply address", envelope.reply_to),
-        ("content type", envelope.content_type),
+    headers = envelope.headers
+    texts = (
+        publication.exchange,
+        publication.routing_key,
+        envelope.type,
+        envelope.message_id,
+        envelope.correlation_id,
+        envelope.reply_to,
+        envelope.content_type,
+    )
+    # Nearly all messages are plain and short enough that a look at their texts put together is
+    # enough: 10 calls instead of 50. Only what fails that is looked at one by one.
+    short, names = "".join(texts), "".join(headers)
+    everything = f"{short}{names}{''.join(headers.values())}"
+    if (
+        everything.isascii()
+        and "cc" not in names.lower()
+        and (len(short) <= NAME_BYTES or max(map(len, texts)) <= NAME_BYTES)
+        and (len(names) <= HEADER_NAME_BYTES or max(map(len, headers)) <= HEADER_NAME_BYTES)
     ):
-        size += _check_length(what, text, NAME_BYTES)
-    if envelope.headers:
-        size += _check_headers(envelope.headers)
+        size = len(everything) + _FIELD_BYTES * len(headers)
+    else:
+        size = _check_each(texts, headers)
     if size > HEADERS_BYTES:
         raise TooLarge("the headers of a message", size, HEADERS_BYTES)
     return size
+
+
+def _check_each(texts: Iterable[str], headers: Mapping[str, str]) -> int:
+    size = sum(
+        _check_length(what, text, NAME_BYTES) for what, text in zip(_TEXTS, texts, strict=True)
+    )
+    return size + _check_headers(headers)
 
 
 def _check_headers(headers: Mapping[str, str]) -> int:

@@ -186,8 +186,19 @@ class Store(Leases, Catalogue, Protocol):
         """Return executions whose `wake_ms` is at or before *before_ms*."""
         ...
 
-    async def active(self, partition: int, after: str, limit: int) -> Sequence[str]:
-        """Return ids of executions that have not ended, in id order, after the id *after*."""
+    async def active(
+        self, partition: int, wake_by_ms: int, after: str, limit: int
+    ) -> Sequence[str]:
+        """Return ids of executions that have not ended and wake soon, in id order.
+
+        It costs as much as there are that wake by then, however many wait for longer.
+
+        Args:
+            partition: Which partition.
+            wake_by_ms: They have a `wake_ms`, and it is no later than this.
+            after: The id that they come after.
+            limit: How many at most.
+        """
         ...
 
     async def outbox(self, partition: int, after: int, limit: int) -> Sequence[OutboxRow]:

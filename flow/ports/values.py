@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 from flow.status import Status
 
@@ -51,8 +52,12 @@ class Renewal:
     revision: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutionSummary:
+_NO_LABELS: Final[Mapping[str, str]] = {}
+
+
+# These three are made for every execution of a commit: a named tuple costs a quarter of what a
+# frozen dataclass costs.
+class ExecutionSummary(NamedTuple):
     """The row of an execution: what lists show and what is searched by.
 
     Args:
@@ -81,12 +86,11 @@ class ExecutionSummary:
     ended_ms: int | None = None
     wake_ms: int | None = None
     incident: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    labels: Mapping[str, str] = _NO_LABELS
     fingerprint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutionWrite:
+class ExecutionWrite(NamedTuple):
     """What one commit writes for one execution.
 
     Args:
@@ -103,8 +107,7 @@ class ExecutionWrite:
     is_snapshot: bool
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxRow:
+class OutboxRow(NamedTuple):
     """Something that has to be published after its commit, and until it was.
 
     Args:

@@ -13,14 +13,18 @@ __all__ = ["Agenda"]
 
 
 class Agenda:
-    """Scopes in order, each at most once. Those that were closed meanwhile are left out."""
+    """Scopes in order, each at most once. Those that were closed meanwhile are left out.
 
-    __slots__ = ("_added", "_heap", "_members")
+    Attributes:
+        entries: What is on the list, closed ones included; empty if there is nothing to `pop`.
+    """
+
+    __slots__ = ("_added", "_members", "entries")
 
     def __init__(self) -> None:
         """Begin with nothing."""
         # The third number keeps a closed scope and its successor from being compared.
-        self._heap: list[tuple[int, int, int, Scope]] = []
+        self.entries: list[tuple[int, int, int, Scope]] = []
         self._added = 0
         self._members: set[Scope] = set()
 
@@ -33,12 +37,12 @@ class Agenda:
         if scope not in self._members:
             self._members.add(scope)
             self._added += 1
-            heappush(self._heap, (-scope.depth, scope.owner.created, self._added, scope))
+            heappush(self.entries, (-scope.depth, scope.owner.created, self._added, scope))
 
     def pop(self) -> Scope | None:
         """Take the first scope off the list, or return None if there is none left."""
-        while self._heap:
-            scope = heappop(self._heap)[3]
+        while self.entries:
+            scope = heappop(self.entries)[3]
             self._members.discard(scope)
             if not scope.closed:
                 return scope

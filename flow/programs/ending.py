@@ -6,6 +6,7 @@ failed; in SUCCESS, if all steps are satisfied and its result can be put togethe
 """
 
 from collections.abc import Callable
+from enum import Enum
 from typing import Final
 
 from flow.errors import FlowError
@@ -50,7 +51,7 @@ class Ending:
         self._index = index
         self._assemble = assemble
 
-    def land(self, turn: Turn, node: Node, was: Status) -> None:
+    def land(self, turn: Turn, node: Node, was: Enum) -> None:
         """Take note that an attempt ended, and perhaps its step by it.
 
         Args:
@@ -92,11 +93,12 @@ class Ending:
     def _know(self, turn: Turn, scope: Scope, failure: Failure | None) -> None:
         """End a workflow, or only note how it will end if it has hooks for that."""
         status = Status.SUCCESS if failure is None else Status.FAILURE
-        if unsent_hooks(scope, status.value):
+        if scope.plan.hooks and unsent_hooks(scope, status.value):
             outcome = execution.OutcomeKnown(status, failure)
             scope.owner.apply(execution.NOTE_OUTCOME, outcome)
         else:
-            self._close(turn, scope, _MOVES[status.value], execution.Ended(turn.now_ms, failure))
+            move = execution.SUCCEED if failure is None else execution.FAIL
+            self._close(turn, scope, move, execution.Ended(turn.now_ms, failure))
 
     def _finish(self, turn: Turn, scope: Scope) -> None:
         """End a workflow whose hooks are done."""
@@ -119,12 +121,11 @@ class Ending:
 
     def _leave(self, turn: Turn, scope: Scope, node: Node) -> None:
         """Count out a step, a sub-workflow or a hook that has ended, and draw the conclusions."""
-        self._index.leave(scope, node)
-        kind, _, name = node.key.partition("/")
-        if kind == "hooks" or node.state is Status.ABORTED:
+        number = self._index.leave(scope, node)
+        if number is None or node.state is Status.ABORTED:
             return
         was_failing = scope.failure is not None
-        self._index.settle(scope, scope.plan.index[name], node)
+        self._index.settle(scope, number, node)
         if scope.failure is not None and not was_failing:
             self._give_up_retries(turn, scope)
 

@@ -13,7 +13,9 @@ Two lists say where there is something to do: `touched` scopes may have come to 
 `waiting` scopes may have something to send.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
+from operator import itemgetter
 from typing import Final
 
 from flow.failure import Failure
@@ -23,7 +25,6 @@ from flow.plan import Plan
 from flow.programs.agenda import Agenda
 from flow.programs.scope import Scope
 from flow.status import ENDED, Status
-from flow.workflow import HOOKS
 
 __all__ = ["SATISFYING", "Index"]
 
@@ -101,11 +102,10 @@ class Index:
         scope = self._add(Scope(plan, owner, outer))
         for number in plan.outside:
             scope.satisfy(number)
-        for number, step in enumerate(plan.steps):
-            node = owner.find(f"steps/{step.definition.id}")
-            if node is not None:
-                self._index_step(scope, number, node)
-        for name in HOOKS:
+        # Only what has begun has a node; most workflows are indexed when nothing has.
+        for number, node in sorted(_begun(plan, owner), key=itemgetter(0)):
+            self._index_step(scope, number, node)
+        for name in plan.hooks:
             hook = owner.find(f"hooks/{name}")
             if hook is not None and hook.state not in ENDED:
                 scope.active += 1
@@ -133,12 +133,15 @@ class Index:
 
     # -------------------------------------------------------------------- what steps do
 
-    def leave(self, scope: Scope, node: Node) -> None:
+    def leave(self, scope: Scope, node: Node) -> int | None:
         """Take note that a step, a sub-workflow or a hook is not out any more.
 
         Args:
             scope: The scope that it is in.
             node: Its node.
+
+        Returns:
+            The step's number, or None for a hook.
         """
         kind, _, name = node.key.partition("/")
         if node.machine is STEP:
@@ -146,8 +149,10 @@ class Index:
             scope.retrying.pop(node, None)
         if kind == "hooks":
             scope.active -= 1
-        else:
-            scope.vacate(scope.plan.index[name])
+            return None
+        number = scope.plan.index[name]
+        scope.vacate(number)
+        return number
 
     def settle(self, scope: Scope, number: int, node: Node) -> None:
         """Draw the conclusions from a step that has ended.
@@ -159,7 +164,7 @@ class Index:
         """
         step = scope.plan.steps[number]
         principal = number if step.stands_in_for is None else step.stands_in_for
-        if not _was_called(scope, number, principal):
+        if number != principal and not _was_called(scope, principal):
             return
         if node.state in SATISFYING:
             scope.satisfy(principal)
@@ -210,10 +215,16 @@ class Index:
             scope.satisfy(principal)
 
 
-def _was_called(scope: Scope, number: int, principal: int) -> bool:
-    """Return whether a step matters: a fallback does only if the step before it has failed."""
-    if number == principal:
-        return True
+def _begun(plan: Plan, owner: Node) -> Iterator[tuple[int, Node]]:
+    """Go through the steps of a workflow that have nodes, in no order that means anything."""
+    for node in owner.children:
+        kind, _, name = node.key.partition("/")
+        if kind == "steps":
+            yield plan.index[name], node
+
+
+def _was_called(scope: Scope, principal: int) -> bool:
+    """Return whether a fallback matters: it does only if the step before it has failed."""
     name = scope.plan.steps[principal].definition.id
     node = scope.owner.find(f"steps/{name}")
     return node is not None and node.state is Status.FAILURE

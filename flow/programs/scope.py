@@ -5,7 +5,9 @@ that the end of a step costs as much as the step has dependents, and not as much
 has steps.
 """
 
+from collections.abc import Mapping
 from heapq import heappop, heappush
+from typing import NamedTuple
 
 from flow.failure import Failure
 from flow.kernel.tree import Node
@@ -70,20 +72,17 @@ class Scope:
         self.failure: Failure | None = None
         self.closed = False
         self._failed_at = 0
+        outset = _outset(plan)
         self._satisfied = bytearray(len(plan.steps))
         self._taken = bytearray(len(plan.steps))
-        self._missing = [len(step.requires) for step in plan.steps]
+        self._missing = outset.missing.copy()
         # A fallback that was called in stands in it with its number less the number of all steps:
         # it goes before all others, and no barrier holds it.
-        self._ready = [
-            number
-            for number, step in enumerate(plan.steps)
-            if not step.requires and step.stands_in_for is None
-        ]
-        self._left = sum(1 for step in plan.steps if step.stands_in_for is None)
-        self._left_in_level = _level_sizes(plan) if plan.barrier else []
+        self._ready = outset.ready.copy()
+        self._left = outset.left
+        self._left_in_level = outset.left_in_level.copy()
         self._barred_from = 1
-        self._caps = _caps(plan)
+        self._caps = outset.caps
         self._out: dict[str, int] = {}
         self._held: dict[str, list[int]] = {}
 
@@ -110,7 +109,7 @@ class Scope:
     @property
     def halted(self) -> bool:
         """Whether no step of it goes out any more."""
-        return self.failure is not None or self.stopped
+        return self.failure is not None or (self.outer is not None and self.stopped)
 
     def satisfy(self, number: int) -> None:
         """Let the dependents of a step go on.
@@ -162,12 +161,15 @@ class Scope:
         """Return the number of a step that may go out now, or None. It is not ready any more."""
         while self._ready:
             place = self._ready[0]
-            number = place % len(self.plan.steps)
-            if place >= 0 and not self._taken[number] and self._is_barred(number):
+            number = place % len(self._taken)
+            is_taken = self._taken[number]
+            if self._left_in_level and place >= 0 and not is_taken and self._is_barred(number):
                 return None
             heappop(self._ready)
-            if self._taken[number]:
+            if is_taken:
                 continue
+            if not self._caps:
+                return number
             target = self.plan.steps[number].definition.target
             cap = self._caps.get(target)
             if cap is None or self._out.get(target, 0) < cap:
@@ -183,9 +185,10 @@ class Scope:
         """
         self._taken[number] = 1
         self.active += 1
-        target = self.plan.steps[number].definition.target
-        if target in self._caps:
-            self._out[target] = self._out.get(target, 0) + 1
+        if self._caps:
+            target = self.plan.steps[number].definition.target
+            if target in self._caps:
+                self._out[target] = self._out.get(target, 0) + 1
 
     def vacate(self, number: int) -> None:
         """Count a step as not out any more, and let the next one of its target go.
@@ -194,8 +197,9 @@ class Scope:
             number: The step's number.
         """
         self.active -= 1
-        step = self.plan.steps[number]
-        target = step.definition.target
+        if not self._caps:
+            return
+        target = self.plan.steps[number].definition.target
         if target not in self._caps:
             return
         self._out[target] -= 1
@@ -212,12 +216,35 @@ class Scope:
         self._taken[number] = 1
 
     def _is_barred(self, number: int) -> bool:
-        """Return whether a level before that of an unsatisfied step is not through yet."""
-        if not self._left_in_level:
-            return False
+        """Return whether, with a barrier, a level before that of a step is not through yet."""
         while self._left_in_level[self._barred_from - 1] == 0:
             self._barred_from += 1
         return self.plan.steps[number].level >= self._barred_from
+
+
+class _Outset(NamedTuple):
+    """How the index of a workflow begins; whoever changes a part of it has a copy."""
+
+    missing: list[int]
+    ready: list[int]
+    left: int
+    left_in_level: list[int]
+    caps: Mapping[str, int]
+
+
+def _outset(plan: Plan) -> _Outset:
+    """Return how the index of a workflow begins, which goes through all steps once for a plan."""
+    known: _Outset | None = plan.notes.get("outset")
+    if known is None:
+        principal = [number for number, step in enumerate(plan.steps) if step.stands_in_for is None]
+        known = plan.notes["outset"] = _Outset(
+            missing=[len(step.requires) for step in plan.steps],
+            ready=[number for number in principal if not plan.steps[number].requires],
+            left=len(principal),
+            left_in_level=_level_sizes(plan) if plan.barrier else [],
+            caps=_caps(plan),
+        )
+    return known
 
 
 def _level_sizes(plan: Plan) -> list[int]:

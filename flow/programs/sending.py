@@ -16,6 +16,8 @@ from flow.step import StepDefinition
 
 __all__ = ["send", "send_next", "unsent_hooks"]
 
+_FRESH: Final = StepData()
+
 _HOOKS_FOR: Final = {
     Status.SUCCESS.value: ("on_success", "on_end"),
     Status.FAILURE.value: ("on_failure", "on_end"),
@@ -106,6 +108,6 @@ def _begin(turn: Turn, index: Index, scope: Scope, key: str, step: PlannedStep) 
         node.apply(execution.BEGIN, began)
         index.open(step.plan, node, scope)
         return
-    node = node or owner.add_child(key, STEP, Status.PENDING, StepData())
+    node = node or owner.add_child(key, STEP, Status.PENDING, _FRESH)
     index.active += 1
     send(turn, index, node, step.definition)

@@ -19,6 +19,7 @@ The work is done elsewhere: `index` knows what is ready and what is out, `sendin
 """
 
 from collections.abc import Mapping, Sequence
+from enum import Enum
 
 from flow.kernel import steps
 from flow.kernel.decide import Turn
@@ -111,17 +112,17 @@ class StepsProgram:
             node = turn.root.add_child(f"steps/{step}", STEP, Status.PENDING, StepData())
             reason = self._plan.outside.get(self._plan.index[step], "its result was supplied")
             node.apply(steps.SKIP, steps.Skipped(turn.now_ms, reason, output))
-        self._use(Index.build(self._plan, turn.tree))
+        self._index.open(self._plan, turn.root, None)
 
     def advance(self, turn: Turn) -> None:
         """End what is done, and send out what is ready, until neither is left."""
         index = self._index
         while True:
-            while (scope := index.touched.pop()) is not None:
+            while index.touched.entries and (scope := index.touched.pop()) is not None:
                 self._ending.conclude(turn, scope)
                 if scope.has_ready or scope.owner.data.outcome:
                     index.waiting.add(scope)
-            if not sending.send_next(turn, index):
+            if not index.waiting.entries or not sending.send_next(turn, index):
                 return
 
     def may_retry(self, node: Node) -> bool:
@@ -134,7 +135,7 @@ class StepsProgram:
         del self._index.around(node).retrying[node]
         sending.send(turn, self._index, node, self.definition(node))
 
-    def landed(self, turn: Turn, node: Node, was: Status) -> None:
+    def landed(self, turn: Turn, node: Node, was: Enum) -> None:
         """Take note that an attempt ended; the step may have ended by it.
 
         Args:

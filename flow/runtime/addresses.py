@@ -4,6 +4,7 @@ All names begin with the namespace, so that several can share a broker.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 from zlib import crc32
 
@@ -27,43 +28,43 @@ _BROKERS_REPLY_QUEUES: Final = ("amq.gen-", "amq.rabbitmq.reply-to.")
 """What RabbitMQ calls queues that it names itself, and those of its direct reply-to."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Names:
-    """What the exchanges and queues of a namespace are called."""
+    """What the exchanges and queues of a namespace are called; each name is made once."""
 
     namespace: str
 
-    @property
+    @cached_property
     def start(self) -> str:
         """The exchange for starts; the routing key is the partition's number."""
         return f"{self.namespace}.start"
 
-    @property
+    @cached_property
     def mailbox(self) -> str:
         """The exchange for replies and control; the routing key is the partition's number."""
         return f"{self.namespace}.mailbox"
 
-    @property
+    @cached_property
     def control(self) -> str:
         """The exchange, and the queue, for whoever does not know the partition."""
         return f"{self.namespace}.control"
 
-    @property
+    @cached_property
     def steps(self) -> str:
         """The exchange for step requests; the routing key is the endpoint."""
         return f"{self.namespace}.steps"
 
-    @property
+    @cached_property
     def topics(self) -> str:
         """The topic exchange that publish steps publish to."""
         return f"{self.namespace}.topics"
 
-    @property
+    @cached_property
     def cancel(self) -> str:
         """The fanout exchange that tells workers which attempts are not wanted any more."""
         return f"{self.namespace}.cancel"
 
-    @property
+    @cached_property
     def trigger(self) -> str:
         """The topic exchange, and the queue, by which plain clients start workflows.
 
@@ -71,22 +72,22 @@ class _Names:
         """
         return f"{self.namespace}.trigger"
 
-    @property
+    @cached_property
     def announce(self) -> str:
         """The exchange, and the queue, by which services announce their steps."""
         return f"{self.namespace}.announce"
 
-    @property
+    @cached_property
     def events(self) -> str:
         """The topic exchange that tells how executions go; routing key `status.workflow`."""
         return f"{self.namespace}.events"
 
-    @property
+    @cached_property
     def members(self) -> str:
         """The fanout exchange by which orchestrators tell each other news."""
         return f"{self.namespace}.members"
 
-    @property
+    @cached_property
     def reply(self) -> str:
         """The exchange for answers of workers to calls; the routing key is the client's id.
 
@@ -94,7 +95,7 @@ class _Names:
         """
         return f"{self.namespace}.reply"
 
-    @property
+    @cached_property
     def dead(self) -> str:
         """The exchange, and the queue, for messages that nobody can use."""
         return f"{self.namespace}.dead"
@@ -132,7 +133,7 @@ class _Names:
         return f"{self.cancel}.{worker}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Addresses(_Names):
     """The exchanges and queues of one namespace.
 
@@ -149,8 +150,12 @@ class Addresses(_Names):
         Args:
             reply_to: The queue's name; not empty.
         """
-        own = (self.reply_queue(""), self.member_queue(""))
-        return reply_to.startswith((*own, *_BROKERS_REPLY_QUEUES))
+        return reply_to.startswith(self._for_answers)
+
+    @cached_property
+    def _for_answers(self) -> tuple[str, ...]:
+        """How the names of queues begin that are made for answers."""
+        return (self.reply_queue(""), self.member_queue(""), *_BROKERS_REPLY_QUEUES)
 
     def route_to(self, reply_to: str) -> tuple[str, str]:
         """Return the exchange and the routing key by which a worker's reply reaches a queue.

@@ -12,7 +12,6 @@ import asyncio
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import replace
 from typing import Any, Final
 
 from flow.errors import BrokerUnavailable, DeadlineExceeded, FlowError, Overloaded
@@ -220,7 +219,7 @@ class Asker:
         """
 
         def publication(correlation: str) -> Publication:
-            asked = replace(request, correlation=correlation, reply_to=self.reply_to)
+            asked = request._replace(correlation=correlation, reply_to=self.reply_to)
             return Publication(exchange, key, asked.envelope(self._chance.new_id()))
 
         what = f"the request {request.verb!r}"

@@ -24,9 +24,8 @@ it came, with `flow-error` and `flow-reason`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from flow import codec
 from flow.errors import CorruptRecord, FlowError
@@ -46,6 +45,7 @@ __all__ = [
     "beat_of",
     "correlation_of",
     "parse_correlation",
+    "request_headers",
 ]
 
 REQUEST: Final = "step.request"
@@ -79,6 +79,7 @@ LONG_MS: Final = 600_000
 """A step that may run longer than this is a long one, even if it does not say so."""
 
 _CORRELATION_PARTS: Final = 4
+_NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
 class Outcome(Enum):
@@ -129,8 +130,26 @@ def beat_of(definition: StepDefinition) -> int | None:
     return DEFAULT_BEAT_MS if is_long else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepRequest:
+def request_headers(definition: StepDefinition) -> dict[str, str]:
+    """Return what a step's definition says in the headers of its requests; see `StepRequest`.
+
+    Args:
+        definition: The step.
+    """
+    headers = {"flow-endpoint": definition.target, "flow-timeout": str(definition.timeout_ms)}
+    beat = beat_of(definition)
+    if definition.start_within_ms is not None:
+        headers["flow-tell-start"] = "1"
+    if beat is not None:
+        headers["flow-heartbeat"] = str(beat)
+    if definition.at_most_once:
+        headers["flow-at-most-once"] = "1"
+    return headers
+
+
+# Named tuples, here and below: one is made for every message, and a frozen dataclass costs four
+# times as much.
+class StepRequest(NamedTuple):
     """What a worker is asked to do.
 
     Args:
@@ -153,7 +172,7 @@ class StepRequest:
     body: bytes
     correlation: str
     reply_to: str
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str] = _NO_HEADERS
     execution: str = ""
     path: str = ""
     attempt: int = 1
@@ -223,8 +242,7 @@ class StepRequest:
             raise CorruptRecord("the step request", str(error)) from error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepReply:
+class StepReply(NamedTuple):
     """How an attempt ended.
 
     Args:
@@ -240,7 +258,7 @@ class StepReply:
 
     outcome: Outcome
     body: bytes = b"null"
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str] = _NO_HEADERS
     failure: Failure | None = None
     retryable: bool = True
     retry_after_ms: int | None = None
@@ -254,7 +272,7 @@ class StepReply:
             message_id: Fresh for this publication.
             correlation: The request's.
         """
-        headers = {**self.headers, "flow-outcome": self.outcome.value}
+        headers = {**self.headers, "flow-outcome": self.outcome._value_}
         body = self.body
         if self.failure is not None:
             body = codec.dumps(codec.encode_failure(self.failure))
@@ -281,7 +299,9 @@ class StepReply:
         headers = envelope.headers
         metadata = user_headers(headers)
         try:
-            outcome = Outcome(headers.get("flow-outcome", "success"))
+            told = headers.get("flow-outcome", "success")
+            # By value only where need be: that takes four calls, and nearly all are this.
+            outcome = Outcome.SUCCESS if told == "success" else Outcome(told)
             body = codec.check_body(envelope.body, "the step's result", BODY_LIMIT)
             after = headers.get("flow-retry-after")
             retry_after = None if after is None else max(0, int(after))
@@ -306,8 +326,7 @@ class StepReply:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(NamedTuple):
     """What a client asks of an orchestrator.
 
     Args:
@@ -363,8 +382,7 @@ class Request:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What an orchestrator answers: a JSON value, or one of our errors."""
 
     value: Any = None
@@ -381,7 +399,7 @@ class Answer:
             outcome, body = Outcome.SUCCESS, codec.dumps(self.value)
         else:
             outcome, body = Outcome.FAILURE, codec.dumps(codec.encode_error(self.error))
-        headers = {"flow-outcome": outcome.value}
+        headers = {"flow-outcome": outcome._value_}
         return Envelope(ANSWER, body, message_id, correlation, "", headers)
 
     @classmethod

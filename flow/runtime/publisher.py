@@ -13,7 +13,7 @@ while is forgotten.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,9 +23,12 @@ from flow.ports import Broker, Clock, PartlyPublished, Publication, Settlement
 from flow.runtime.tasks import TaskGroup
 from flow.runtime.trouble import Trouble, TroubleNote, TroubleTexts
 
-__all__ = ["Publisher", "PublisherSettings"]
+__all__ = ["Publisher", "PublisherSettings", "Told"]
 
 _log = logging.getLogger("flow.publisher")
+
+Told = Callable[[Settlement | None, Exception | None], None]
+"""Is told once what has become of a message: its settlement, or why there is none."""
 
 _OVERHEAD_BYTES: Final = 512
 """What a message counts for besides its body: its names and headers, roughly."""
@@ -61,7 +64,7 @@ class PublisherSettings:
 class _Waiting:
     publication: Publication
     size: int
-    settled: asyncio.Future[Settlement]
+    told: Told
 
 
 class _Line:
@@ -75,8 +78,10 @@ class _Line:
 
     def put(self, each: _Waiting) -> None:
         """Have a message wait for a lane."""
+        if not self._waiting:
+            # The lane that is woken takes all that comes until its turn.
+            self._wake_one()
         self._waiting.append(each)
-        self._wake_one()
 
     async def take(self, limit: int) -> list[_Waiting]:
         """Return what waits, once there is something: as much of it as one call may have."""
@@ -119,6 +124,10 @@ class _Suspects:
         self._trouble = Trouble(clock, _SWALLOWING)
         self._last: dict[tuple[str, str], float] = {}
 
+    def __bool__(self) -> bool:
+        """Return whether there is any."""
+        return bool(self._last)
+
     def __contains__(self, publication: Publication) -> bool:
         """Return whether a message is for one of them."""
         return bool(self._last) and _destination_of(publication) in self._last
@@ -131,8 +140,6 @@ class _Suspects:
 
     def note(self, swallowed: Sequence[Publication], settled: Sequence[Publication]) -> None:
         """Take note of how a call ended of which the outcome is known in parts, or all."""
-        if not swallowed and not self._last:
-            return
         for each in settled:
             self._last.pop(_destination_of(each), None)
         now = self._clock.monotonic()
@@ -221,6 +228,30 @@ class Publisher:
             self._has_stopped = True
             self._fail([*self._line.clear(), *self._slow_line.clear()], self._stopped())
 
+    def post(self, publication: Publication, told: Told) -> None:
+        """Publish soon. It never waits.
+
+        Args:
+            publication: What to publish.
+            told: Is told what becomes of it: a settlement, or BrokerUnavailable if that is not
+                known. It must not raise.
+
+        Raises:
+            Overloaded: Too much is unsettled already.
+        """
+        settings = self._settings
+        size = len(publication.envelope.body) + _OVERHEAD_BYTES
+        if self._items >= settings.items_max or self._bytes + size > settings.bytes_max:
+            raise Overloaded("the queue of the publisher", settings.items_max)
+        if self._has_stopped:
+            told(None, self._stopped())
+            return
+        self._items += 1
+        self._bytes += size
+        is_slow = self._suspects and publication in self._suspects
+        line = self._slow_line if is_slow else self._line
+        line.put(_Waiting(publication, size, told))
+
     def send(self, publication: Publication) -> asyncio.Future[Settlement]:
         """Publish soon. It never waits.
 
@@ -233,18 +264,17 @@ class Publisher:
         Raises:
             Overloaded: Too much is unsettled already.
         """
-        settings = self._settings
-        size = len(publication.envelope.body) + _OVERHEAD_BYTES
-        if self._items >= settings.items_max or self._bytes + size > settings.bytes_max:
-            raise Overloaded("the queue of the publisher", settings.items_max)
         settled: asyncio.Future[Settlement] = asyncio.get_running_loop().create_future()
-        if self._has_stopped:
-            settled.set_exception(self._stopped())
-            return settled
-        self._items += 1
-        self._bytes += size
-        line = self._slow_line if publication in self._suspects else self._line
-        line.put(_Waiting(publication, size, settled))
+
+        def told(outcome: Settlement | None, error: Exception | None) -> None:
+            if settled.done():
+                return
+            if error is not None:
+                settled.set_exception(error)
+            elif outcome is not None:
+                settled.set_result(outcome)
+
+        self.post(publication, told)
         return settled
 
     async def publish(self, publication: Publication) -> Settlement:
@@ -264,9 +294,10 @@ class Publisher:
             batch = await line.take(self._settings.batch_max)
             try:
                 await self._publish(batch)
-            finally:
-                # Only what the lane was cancelled in the middle of is unsettled here.
+            except BaseException:
+                # Whatever the lane was cancelled in the middle of is unsettled.
                 self._fail(batch, self._stopped())
+                raise
 
     async def _publish(self, batch: Sequence[_Waiting]) -> None:
         began = self._clock.monotonic()
@@ -306,6 +337,16 @@ class Publisher:
         """Tell those of whom it is known what became of their messages."""
         self._confirmed_at = self._clock.monotonic()
         self._outage.note(None)
+        if self._suspects or None in outcomes:
+            self._note_swallowed(batch, outcomes)
+        for each, outcome in zip(batch, outcomes, strict=True):
+            if outcome is not None:
+                self._tell(each, outcome, None)
+
+    def _note_swallowed(
+        self, batch: Sequence[_Waiting], outcomes: Sequence[Settlement | None]
+    ) -> None:
+        """Take note of the destinations that have not confirmed, and of those that have."""
         pairs = list(zip(batch, outcomes, strict=True))
         unknown = [each.publication for each, outcome in pairs if outcome is None]
         health = self._broker.health
@@ -316,11 +357,6 @@ class Publisher:
         self._suspects.note(unknown, known)
         if unknown:
             self._start_slow_lane()
-        for each, outcome in pairs:
-            if outcome is not None:
-                self._let_go(each)
-                if not each.settled.done():
-                    each.settled.set_result(outcome)
 
     def _note_outage(self, batch: Sequence[_Waiting], error: FlowError, began: float) -> None:
         """Take note that nothing was published, unless that is known of this destination."""
@@ -337,16 +373,17 @@ class Publisher:
 
     def _fail(self, batch: Sequence[_Waiting], error: Exception) -> None:
         for each in batch:
-            if each.size == 0:
-                continue
-            self._let_go(each)
-            if not each.settled.done():
-                each.settled.set_exception(_own(error))
+            if each.size:
+                self._tell(each, None, _own(error))
 
-    def _let_go(self, each: _Waiting) -> None:
+    def _tell(self, each: _Waiting, outcome: Settlement | None, error: Exception | None) -> None:
         self._items -= 1
         self._bytes -= each.size
         each.size = 0
+        try:
+            each.told(outcome, error)
+        except Exception:  # noqa: BLE001 - the others, and what comes later, must not suffer
+            _log.exception("whoever has sent a message failed to hear what became of it")
 
     def _stopped(self) -> BrokerUnavailable:
         return BrokerUnavailable(self._broker.url, "the publisher has stopped")

@@ -1,6 +1,5 @@
 """The catalogue's values: what ids lead to, and what may be announced."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -104,7 +103,7 @@ def test_the_service_follows_from_the_endpoint() -> None:
 def test_values_of_other_languages_are_checked(part: str, value: object) -> None:
     """An announcement may come from anywhere: a part that makes no sense is refused by name."""
     wrong: dict[str, Any] = {part: value}
-    step = replace(a_step("ship"), **wrong)
+    step = a_step("ship")._replace(**wrong)
     with pytest.raises(InvalidInput, match=part):
         check_announcement(Announcement(step=step))
 
@@ -120,8 +119,8 @@ def test_every_wrong_part_is_named() -> None:
 @pytest.mark.parametrize(
     "step",
     [
-        replace(a_step("ship"), id="no good"),
-        replace(a_step("ship"), target="ship"),
+        a_step("ship")._replace(id="no good"),
+        a_step("ship")._replace(target="ship"),
         a_step("ship", "no good"),
         a_step("ship", fallback="no good"),
     ],

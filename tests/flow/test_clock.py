@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
+import os
 import re
 import threading
 import time
+import weakref
 
 import anyio
 import pytest
@@ -101,6 +104,31 @@ async def test_a_cancelled_timer_does_not_ring() -> None:
     timer.cancel()
     await later.wait()
     assert rang == []
+
+
+class Holder:
+    """Holds a timer that calls it."""
+
+    def __init__(self) -> None:
+        """Have it ring in a minute."""
+        clock = SystemClock()
+        self.timer = clock.call_at(clock.monotonic() + 60, self.ring)
+
+    def ring(self) -> None:
+        """Do nothing."""
+
+
+async def test_a_cancelled_timer_holds_nobody() -> None:
+    """Whoever holds a timer that was to call him is freed without the garbage collector."""
+    gc.disable()
+    try:
+        holder = Holder()
+        freed = weakref.ref(holder)
+        holder.timer.cancel()
+        del holder
+        assert freed() is None
+    finally:
+        gc.enable()
 
 
 async def test_sleeping_takes_the_clock_s_time() -> None:
@@ -225,6 +253,24 @@ def test_ids_are_ordered_by_time_and_differ() -> None:
     assert all(re.fullmatch("[0-9a-f]{32}", each) for each in ids)
     assert before <= int(ids[0][:12], 16) <= int(ids[-1][:12], 16)
     assert all(0 <= chance.random() < 1 for _ in range(100))
+
+
+def test_ids_of_a_child_process_are_its_own() -> None:
+    """What was drawn before a fork is not given out on both sides of it."""
+    chance = SystemChance()
+    chance.new_id()
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(write, "".join(chance.new_id() for _ in range(10)).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs = os.read(read, 1_000).decode()
+    os.close(read)
+    os.close(write)
+    ends = {theirs[at + 12 : at + 32] for at in range(0, len(theirs), 32)}
+    assert len(ends) == 10
+    assert not ends & {chance.new_id()[12:] for _ in range(300)}
 
 
 async def test_functions_run_in_threads_with_their_context() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -118,3 +119,12 @@ def test_what_is_no_pattern_of_topics(pattern: object) -> None:
     """Anything else is refused with the rule."""
     with pytest.raises(InvalidName, match="any number of words"):
         names.check_topics(pattern)
+
+
+def test_many_names_are_checked_like_one() -> None:
+    """A list of names is refused for the first wrong one, even if that is no string at all."""
+    names.check_names("step", ["a", "b.c"])
+    wrong: list[list[Any]] = [["a", "b c"], ["a", 5], ["a", "b\n"]]
+    for each in wrong:
+        with pytest.raises(InvalidName, match=r"^step "):
+            names.check_names("step", each)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
-
 import pytest
 
 from flow.plan import PlannedStep, StartOptions
@@ -24,5 +22,5 @@ def test_values_cannot_be_changed() -> None:
     step = PlannedStep(definition, 0, (), ())
     assert step == PlannedStep(definition, 0, (), (), None, None, None)
     for value, name in ((step, "level"), (StartOptions(), "reverse")):
-        with pytest.raises(FrozenInstanceError):
+        with pytest.raises(AttributeError):
             setattr(value, name, 1)

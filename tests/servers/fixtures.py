@@ -2,6 +2,8 @@
 
 - `rabbitmq`, `postgres`: one each for all tests of a process (xdist: of a worker), started when
   the first test asks. Leave them running and their connections alone.
+- `frail_rabbitmq`: one for those tests of a process that pause it, squeeze it or cut its
+  connections. It has to run and to keep its settings.
 - `own_rabbitmq`, `own_postgres`: one for this test only, to be killed, paused and wiped.
 - `broker_url`, `database_url`: an empty virtual host, an empty database, of the shared ones.
 
@@ -18,7 +20,10 @@ import pytest
 from tests.servers.postgres import PostgresServer, missing_postgres
 from tests.servers.rabbitmq import RabbitServer, missing_rabbitmq
 
-SERVERS = {"rabbitmq", "postgres", "own_rabbitmq", "own_postgres", "broker_url", "database_url"}
+SERVERS = {
+    *("rabbitmq", "postgres", "broker_url", "database_url"),
+    *("frail_rabbitmq", "own_rabbitmq", "own_postgres"),
+}
 
 ValueT = TypeVar("ValueT")
 
@@ -87,6 +92,19 @@ def rabbitmq() -> Generator[RabbitServer, None, None]:
 def postgres() -> Generator[PostgresServer, None, None]:
     """Give the PostgreSQL that tests share."""
     yield from a_postgres()
+
+
+@pytest.fixture(scope="session")
+def shared_frail_rabbitmq() -> Generator[RabbitServer, None, None]:
+    """Give the RabbitMQ of the tests that are bad neighbours."""
+    yield from a_rabbitmq()
+
+
+@pytest.fixture
+def frail_rabbitmq(shared_frail_rabbitmq: RabbitServer) -> Generator[RabbitServer, None, None]:
+    """Give a RabbitMQ to be paused and squeezed; it goes on after the test, also if that failed."""
+    yield shared_frail_rabbitmq
+    shared_frail_rabbitmq.resume()
 
 
 @pytest.fixture

@@ -59,19 +59,20 @@ async def test_a_wiped_server_knows_nothing(own_rabbitmq: RabbitServer) -> None:
     assert await kept(url) is None
 
 
-async def test_a_paused_server_goes_on(own_rabbitmq: RabbitServer) -> None:
+async def test_a_paused_server_goes_on(frail_rabbitmq: RabbitServer) -> None:
     """A paused server answers nobody, and everybody once it was resumed."""
-    own_rabbitmq.pause()
-    assert not own_rabbitmq.answers()
-    own_rabbitmq.resume()
-    await put(own_rabbitmq.url, "kept")
-    assert await kept(own_rabbitmq.url) == "kept"
+    url = await frail_rabbitmq.new_vhost()
+    frail_rabbitmq.pause()
+    assert not frail_rabbitmq.answers()
+    frail_rabbitmq.resume()
+    await put(url, "kept")
+    assert await kept(url) == "kept"
 
 
-async def test_servers_are_strangers(rabbitmq: RabbitServer, own_rabbitmq: RabbitServer) -> None:
+async def test_servers_are_strangers(rabbitmq: RabbitServer, frail_rabbitmq: RabbitServer) -> None:
     """Two of them run side by side, and what one of them has, the other has not."""
     await put(rabbitmq.url, "here")
-    assert await kept(own_rabbitmq.url) is None
+    assert await kept(frail_rabbitmq.url) is None
     assert await kept(rabbitmq.url) == "here"
 
 
@@ -82,10 +83,10 @@ async def test_virtual_hosts_are_separate(rabbitmq: RabbitServer) -> None:
     assert (await kept(first), await kept(second)) == ("here", None)
 
 
-async def test_its_connections_can_be_closed(own_rabbitmq: RabbitServer) -> None:
+async def test_its_connections_can_be_closed(frail_rabbitmq: RabbitServer) -> None:
     """The broker's side can close all connections."""
-    connection = await aio_pika.connect(own_rabbitmq.url, timeout=ANSWER_S)
-    await own_rabbitmq.close_connections()
+    connection = await aio_pika.connect(frail_rabbitmq.url, timeout=ANSWER_S)
+    await frail_rabbitmq.close_connections()
     # Which of them it is depends on whether the library has heard of it yet.
     with pytest.raises((aio_pika.exceptions.AMQPError, RuntimeError)):
         await connection.channel().initialize(timeout=ANSWER_S)

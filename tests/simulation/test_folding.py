@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from flow import codec
@@ -48,7 +47,7 @@ def test_a_snapshot_is_the_whole_tree() -> None:
     plant.begin()
     entered = ["input", "input@1", "SUCCESS", {"body": 5}, 3, 3]
     write = plant.write([root("RUNNING"), entered])
-    plant.commit(replace(write, is_snapshot=True))
+    plant.commit(write._replace(is_snapshot=True))
     recorded = plant.observer.evidence.model.executions[ID]
     assert list(recorded.nodes) == ["", "input"]
     assert recorded.snapshot == 2

@@ -22,6 +22,7 @@ LATE_IMPORTS = (
     "flow/app.py",
     "flow/adapters.py",  # the composition root: imports what the URLs choose
     "flow/cli/",  # `flow --help` need not import the engine
+    "flow/planner/graph.py",  # networkx takes long to import, and most commands sort nothing
 )
 ADAPTER_NAMES = ("flow/adapters.py",)  # the only one that knows adapters, by string
 TASK_MAKERS = (

@@ -25,6 +25,7 @@ from tests.style.source import (
 )
 
 FACADE = "flow/__init__.py"
+STUB = "flow/__init__.pyi"
 
 
 def sort_key(name: str) -> tuple[int, str]:
@@ -46,6 +47,13 @@ def facade_faults(names: list[str], namespace: Mapping[str, object]) -> Iterator
         hidden = name.startswith("_") or isinstance(value, ModuleType)
         if not hidden and name not in names and not _is_future(value):
             yield Fault(FACADE, 1, f"{name} is public but not in __all__: add it")
+
+
+def stub_homes() -> dict[str, str]:
+    """Return the names that the stub of the façade imports, with their modules."""
+    tree = ast.parse((ROOT / STUB).read_text(encoding="utf-8"))
+    froms = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    return {each.name: node.module or "" for node in froms for each in node.names}
 
 
 def _is_future(value: object) -> bool:
@@ -72,11 +80,19 @@ def cycles(imports: nx.DiGraph[str]) -> list[list[str]]:
 
 
 def test_the_facade_is_complete() -> None:
-    """`flow.__all__` is sorted, and names exactly what `flow` defines in public."""
+    """`flow.__all__` is sorted, and names exactly what type checkers are told that `flow` has."""
     flow = importlib.import_module("flow")
     names = list(getattr(flow, "__all__", []))
-    public = {name: value for name, value in vars(flow).items() if not inspect.ismodule(value)}
-    expect_none(facade_faults(names, public))
+    expect_none(facade_faults(names, {name: getattr(flow, name) for name in stub_homes()}))
+
+
+def test_the_facade_is_imported_from_where_its_stub_says() -> None:
+    """What type checkers read and what is imported at run time are the same names and modules."""
+    flow = importlib.import_module("flow")
+    assert vars(flow)["_HOMES"] == stub_homes()
+    assert set(flow.__all__) <= set(dir(flow))
+    with pytest.raises(AttributeError, match="has no attribute 'Flaw'"):
+        flow.Flaw  # noqa: B018 - it is looked up
 
 
 @pytest.mark.parametrize("path", python_files(*PACKAGES))

@@ -15,9 +15,9 @@ def test_the_source_keeps_the_laws(path: str) -> None:
     expect_none([fault for law in laws.SOURCE_LAWS for fault in law(source)])
 
 
-@pytest.mark.parametrize("path", python_files("tests", "examples"))
+@pytest.mark.parametrize("path", python_files("tests", "examples", "benchmarks"))
 def test_the_tests_keep_the_laws(path: str) -> None:
-    """A test or an example keeps every law of code, and of tests."""
+    """A test, an example or a benchmark keeps every law of code, and of tests."""
     source = read(path)
     expect_none([fault for law in laws.TEST_LAWS for fault in law(source)])
 

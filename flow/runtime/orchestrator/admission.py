@@ -8,24 +8,19 @@ we receive from that queue no more; sooner it would only come here again.
 from collections import deque
 from collections.abc import Sequence
 
-from flow.errors import FlowError
-from flow.names import check_name
 from flow.ports import Delivery
-from flow.runtime import protocol
 from flow.runtime.orchestrator.engine import Engine
 from flow.runtime.orchestrator.inbox import (
     Happened,
     Item,
     Received,
     Resolved,
-    Source,
     Unparked,
     Woken,
 )
 from flow.runtime.orchestrator.subscriptions import Subscriptions
-from flow.runtime.protocol import parse_correlation
 
-__all__ = ["Admission", "execution_of"]
+__all__ = ["Admission"]
 
 
 class Admission:
@@ -50,18 +45,25 @@ class Admission:
             items: What came.
         """
         admitted: list[Item] = []
+        # Looked up once for all that came for a partition.
+        are_open: set[int] = set()
         for item in items:
             if isinstance(item, Woken):
                 admitted.append(Woken([name for name in item.names if self._is_open(name)]))
-            elif self._admit(item):
+                continue
+            partition = self._partition_of(item)
+            if partition is None or partition in are_open:
+                admitted.append(item)
+            elif self._engine.holdings.is_open(partition):
+                are_open.add(partition)
+                admitted.append(item)
+            elif self._has_to_be_forwarded(item, partition):
                 admitted.append(item)
         return admitted
 
-    def _admit(self, item: Item) -> bool:
+    def _has_to_be_forwarded(self, item: Item, partition: int) -> bool:
+        """Return whether an item comes in to be forwarded; else it waits, goes back, or is gone."""
         engine = self._engine
-        partition = self._partition_of(item)
-        if partition is None or engine.holdings.is_open(partition):
-            return True
         if partition in engine.leases:
             self._early.append(item)
             return False
@@ -87,9 +89,11 @@ class Admission:
         return holdings.is_open(self._engine.partition_of(name))
 
     def _partition_of(self, item: Item) -> int | None:
+        if isinstance(item, Received):
+            if item.home is None and item.execution:
+                item.home = self._engine.partition_of(item.execution)
+            return item.home
         match item:
-            case Received(source=Source.PARTITION | Source.CONTROL, delivery=delivery):
-                name = execution_of(delivery)
             case Resolved(request=request):
                 name = request.execution
             case Happened(execution=execution):
@@ -117,21 +121,3 @@ class Admission:
                 self._strays.append((partition, delivery))
             else:
                 delivery.requeue()
-
-
-def execution_of(delivery: Delivery) -> str:
-    """Return the execution that a message is about, if it says so in a way that makes sense.
-
-    Args:
-        delivery: The message.
-    """
-    envelope = delivery.envelope
-    try:
-        if envelope.type.startswith(protocol.REQUEST_PREFIX):
-            name = envelope.headers.get("flow-execution", "")
-            # The store may not even be able to look for what cannot be an id.
-            return check_name("execution", name) if name else ""
-        return parse_correlation(envelope.correlation_id)[0]
-    except FlowError:
-        # The handler says what is wrong with it.
-        return ""

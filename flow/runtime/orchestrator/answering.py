@@ -4,9 +4,7 @@ Every message that asks for something names the queue that the answer goes to. T
 trusted: an answer goes only to a queue that is made for answers.
 """
 
-import asyncio
 import logging
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -94,7 +92,7 @@ class Answering:
         envelope = answer.envelope(self._chance.new_id(), correlation)
         publication = Publication("", reply_to, envelope, mandatory=False)
         try:
-            self._publisher.send(publication).add_done_callback(_note_failure)
+            self._publisher.post(publication, _note_failure)
         except Overloaded as error:
             _log.warning("an answer was not sent: %s", error)
 
@@ -128,8 +126,7 @@ class Answering:
             for name, value in envelope.headers.items()
             if name.lower() not in _ROUTING_HEADERS
         }
-        envelope = replace(
-            envelope,
+        envelope = envelope._replace(
             message_id=envelope.message_id or self._chance.new_id(),
             headers={**headers, **reason},
         )
@@ -144,28 +141,24 @@ class Answering:
             publication: What to publish.
         """
         try:
-            settled = self._publisher.send(publication)
+            self._publisher.post(publication, partial(self._passed_on, delivery, publication))
         except Overloaded:
             self._give_back(delivery)
-            return
-        settled.add_done_callback(partial(self._passed_on, delivery, publication))
 
     def _passed_on(
         self,
         delivery: Delivery,
         publication: Publication,
-        settled: asyncio.Future[Settlement],
+        outcome: Settlement | None,
+        error: Exception | None,
     ) -> None:
-        error = None if settled.cancelled() else settled.exception()
         if isinstance(error, FlowError) and not isinstance(error, UnavailableError):
             # No broker takes it, now or later: its headers are too large, for example.
             _log.error("a message of type %r goes to the dead: %s", delivery.envelope.type, error)
             delivery.reject()
-        elif settled.cancelled() or error is not None:
-            self._give_back(delivery)
-        elif settled.result() is Settlement.CONFIRMED:
+        elif outcome is Settlement.CONFIRMED:
             delivery.ack()
-        elif settled.result() is Settlement.UNROUTABLE and not publication.mandatory:
+        elif outcome is Settlement.UNROUTABLE and not publication.mandatory:
             # Whoever should have got it is gone.
             delivery.ack()
         else:
@@ -176,8 +169,7 @@ class Answering:
         self._clock.call_at(self._clock.monotonic() + PAUSE_S, delivery.requeue)
 
 
-def _note_failure(settled: asyncio.Future[Settlement]) -> None:
-    error = None if settled.cancelled() else settled.exception()
+def _note_failure(_: Settlement | None, error: Exception | None) -> None:
     if error is not None:
         # That the broker is away is told once, and not for each message.
         level = logging.DEBUG if isinstance(error, BrokerUnavailable) else logging.WARNING

@@ -9,11 +9,11 @@ them is left out, and so is what may be about any partition: its messages come a
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from dataclasses import dataclass
+from typing import Final, TypeVar
 
-from flow.codec import Cause, Record, dumps, encode_record, fingerprint
-from flow.kernel.commands import CancelStep, RunStep, SendAnswer
+from flow.codec import Cause, Record, encode_record, fingerprint
+from flow.codec.json import dumps_finite
 from flow.kernel.tree import NodeSnapshot, Output
 from flow.ports import (
     Commit,
@@ -23,8 +23,8 @@ from flow.ports import (
     Lease,
     OutboxRow,
 )
-from flow.runtime.orchestrator.live import LiveExecution
-from flow.status import ENDED
+from flow.runtime.orchestrator.commands import SENT, Command, document_of
+from flow.runtime.orchestrator.live import LiveExecution, row_wake_ms
 
 __all__ = ["Batch", "Sealed", "Touch"]
 
@@ -34,14 +34,28 @@ SNAPSHOT_EVERY: Final = 256
 """After so many records comes one that holds the whole tree."""
 
 
-@dataclass(slots=True)
 class Touch:
-    """What a batch does to one execution."""
+    """What a batch does to one execution.
 
-    live: LiveExecution
-    causes: list[Cause] = field(default_factory=list[Cause])
-    nodes: list[NodeSnapshot] = field(default_factory=list[NodeSnapshot])
-    outputs: list[Output] = field(default_factory=list[Output])
+    Args:
+        live: The execution.
+
+    Attributes:
+        live: The execution.
+        causes: Why.
+        nodes: Which nodes changed, as they were after each change.
+        outputs: What was asked for.
+    """
+
+    # No dataclass: the lists that it makes of `list[Cause]` cost ten times as much as these.
+    __slots__ = ("causes", "live", "nodes", "outputs")
+
+    def __init__(self, live: LiveExecution) -> None:
+        """Begin with nothing."""
+        self.live = live
+        self.causes: list[Cause] = []
+        self.nodes: list[NodeSnapshot] = []
+        self.outputs: list[Output] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +64,11 @@ class Sealed:
 
     Args:
         commit: What is written.
-        commands: The outbox rows with the execution and the task that each stands for.
+        commands: What its outbox rows stand for.
     """
 
     commit: Commit
-    commands: tuple[tuple[OutboxRow, LiveExecution, Output], ...]
+    commands: tuple[Command, ...]
 
 
 class Batch:
@@ -140,17 +154,22 @@ class Batch:
             number: Gives out the next outbox number of a partition.
         """
         writes: list[ExecutionWrite] = []
-        commands: list[tuple[OutboxRow, LiveExecution, Output]] = []
+        rows: list[OutboxRow] = []
+        commands: list[Command] = []
         for touch in self.touches.values():
+            live = touch.live
             for output in touch.outputs:
-                row = _row(touch.live, output, number)
-                if row is not None:
-                    commands.append((row, touch.live, output))
+                task = output.task
+                if isinstance(task, SENT):
+                    key, ref = (live.partition, number(live.partition)), output.ref
+                    command = Command(key, live, ref.path, task, ref.created)
+                    commands.append(command)
+                    rows.append(OutboxRow(*key, live.id, dumps_finite(document_of(command))))
             writes.append(_write(touch, now_ms, stamp))
         commit = Commit(
-            leases=tuple(leases.values()),
+            leases=self._leases(leases),
             writes=tuple(writes),
-            outbox=tuple(row for row, _, _ in commands),
+            outbox=tuple(rows),
             settled=tuple(self.settled),
             deletes=tuple(self.deletes),
             # What is written knows better when it has to be woken.
@@ -161,6 +180,17 @@ class Batch:
             ),
         )
         return Sealed(commit, tuple(commands))
+
+    def _leases(self, leases: Mapping[int, Lease]) -> tuple[Lease, ...]:
+        """Return the leases that have to stand: a store checks and locks each that it is given."""
+        about: set[int | None] = {touch.live.partition for touch in self.touches.values()}
+        for entries in (self.deliveries, self._after, self.settled, self.wakes.values()):
+            about.update([partition for partition, _ in entries])
+        about.update(self.deletes.values())
+        if None in about or len(about) >= len(leases):
+            # What may be about any partition holds only if all are ours.
+            return tuple(leases.values())
+        return tuple([lease for partition, lease in leases.items() if partition in about])
 
     def drop(self, partitions: Collection[int]) -> None:
         """Leave out what is about partitions that are lost; their messages come again.
@@ -211,24 +241,6 @@ def _not_about(
     return [entry for entry in entries if entry[0] is not None and entry[0] not in partitions]
 
 
-def _row(
-    live: LiveExecution,
-    output: Output,
-    number: Callable[[int], int],
-) -> OutboxRow | None:
-    task = output.task
-    if not isinstance(task, RunStep | CancelStep | SendAnswer):
-        return None
-    command: dict[str, Any] = {
-        "task": type(task).__name__,
-        "path": output.ref.path,
-        "node": output.ref.created,
-    }
-    if not isinstance(task, SendAnswer):
-        command |= {"attempt": task.attempt, "epoch": task.epoch}
-    return OutboxRow(live.partition, number(live.partition), live.id, dumps(command))
-
-
 def _write(touch: Touch, now_ms: int, stamp: str) -> ExecutionWrite:
     live = touch.live
     live.seq += 1
@@ -243,24 +255,27 @@ def _write(touch: Touch, now_ms: int, stamp: str) -> ExecutionWrite:
 
 def _latest(nodes: list[NodeSnapshot]) -> tuple[NodeSnapshot, ...]:
     """Return one entry for each path, where that says the same as all of them."""
-    if any(node.machine is None for node in nodes):
-        return tuple(nodes)
-    return tuple({node.path: node for node in nodes}.values())
+    latest: dict[str, NodeSnapshot] = {}
+    for node in nodes:
+        if node.machine is None:
+            return tuple(nodes)
+        latest[node.path] = node
+    return tuple(latest.values())
 
 
 def _summary(live: LiveExecution, now_ms: int) -> ExecutionSummary:
-    data, body, status = live.data, live.input, live.status
+    data, body = live.data, live.input
     before = live.summary
     return ExecutionSummary(
         id=live.id,
         partition=live.partition,
         workflow=body.workflow,
         definition=body.definition,
-        status=status,
+        status=live.status,
         created_ms=data.started_ms if before is None else before.created_ms,
         updated_ms=now_ms,
         ended_ms=data.ended_ms,
-        wake_ms=None if status in ENDED else live.wake_ms(),
+        wake_ms=row_wake_ms(live, now_ms),
         incident=data.incident,
         labels=body.labels,
         fingerprint=fingerprint(body.workflow, body.body, body.options)

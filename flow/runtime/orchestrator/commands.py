@@ -1,28 +1,34 @@
 """Commands: outbox rows on their way to the broker, and from what they are made."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from flow import codec
 from flow.errors import CorruptRecord, InvalidInput
 from flow.kernel.commands import CancelStep, RunStep, SendAnswer
 from flow.kernel.events import Attempt
 from flow.kernel.steps import STEP
-from flow.kernel.tree import Node, Output
+from flow.kernel.tree import Node
 from flow.ports import OutboxRow
 from flow.runtime.orchestrator.live import LiveExecution
 from flow.status import Status
+from flow.step import StepDefinition
 
 __all__ = [
+    "SENT",
     "Command",
     "attempt_again",
     "attempt_in",
     "attempt_of",
     "command_of",
-    "commands_of",
+    "document_of",
     "target_of",
 ]
+
+
+SENT: Final = (RunStep, CancelStep, SendAnswer)
+"""The tasks that are carried out by a message."""
 
 
 @dataclass(slots=True)
@@ -37,6 +43,7 @@ class Command:
         node: The number at which the step's node was made.
         tries: How often it was tried in vain.
         told: Called once when it is on its way no more, whatever became of it.
+        step: The definition of the step that it sends an attempt of, from its message on.
     """
 
     key: tuple[int, int] | None
@@ -46,6 +53,25 @@ class Command:
     node: int
     tries: int = 0
     told: Callable[[], None] | None = None
+    step: StepDefinition | None = None
+
+
+def document_of(command: Command) -> dict[str, Any]:
+    """Return what an outbox row says of a command; `command_of` reads it.
+
+    Args:
+        command: The command.
+    """
+    task = command.task
+    document: dict[str, Any] = {
+        "task": type(task).__name__,
+        "path": command.path,
+        "node": command.node,
+    }
+    if not isinstance(task, SendAnswer):
+        document["attempt"] = task.attempt
+        document["epoch"] = task.epoch
+    return document
 
 
 def command_of(row: OutboxRow, live: LiveExecution) -> Command:
@@ -124,18 +150,3 @@ def attempt_again(live: LiveExecution, node: Node) -> Command | None:
         return None
     task = RunStep(attempt=data.attempt, epoch=data.epoch)
     return Command(None, live, node.path, task, node.created)
-
-
-def commands_of(
-    commands: Sequence[tuple[OutboxRow, LiveExecution, Output]],
-) -> list[Command]:
-    """Return the commands of a batch that was committed.
-
-    Args:
-        commands: Its rows, with the execution and the task that each stands for.
-    """
-    return [
-        Command((row.partition, row.number), live, output.ref.path, output.task, output.ref.created)
-        for row, live, output in commands
-        if isinstance(output.task, RunStep | CancelStep | SendAnswer)
-    ]

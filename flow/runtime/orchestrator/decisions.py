@@ -10,16 +10,12 @@ from flow.kernel.events import (
     Event,
     PermitRequested,
     StepFailed,
-    StepHeard,
     StepSilent,
-    StepSkipped,
-    StepStarted,
-    StepSucceeded,
     TimerFired,
 )
 from flow.runtime.orchestrator.commands import attempt_again, attempt_of
 from flow.runtime.orchestrator.engine import Engine
-from flow.runtime.orchestrator.live import LiveExecution
+from flow.runtime.orchestrator.live import LiveExecution, row_wake_ms
 
 __all__ = ["Decisions"]
 
@@ -66,13 +62,14 @@ class Decisions:
             engine.counters["unknown execution"] += 1
             engine.committer.batch.has_passed_over |= bool(message)
             return None
-        cause = Cause(type(event).__name__, message, "", _about(live, event))
+        path, about = _about(live, event)
+        cause = Cause(type(event).__name__, message, "", about)
         verdict = engine.apply(live, event, cause)
         if message and not isinstance(verdict, Accepted):
             # A new owner may know what it is about, and has to get it.
             engine.committer.batch.has_passed_over = True
-        path = _path(live, event)
-        live.progress.pop(path, None)
+        if live.progress:
+            live.progress.pop(path, None)
         return verdict
 
     def happened(self, execution: str, event: Event, settles: tuple[int, int] | None) -> None:
@@ -128,39 +125,24 @@ class Decisions:
             elif node.path not in live.waiting:
                 engine.counters["sent again"] += 1
                 engine.dispatcher.send([again])
+        live.set_alarm()
         engine.wake(live)
         if live.id not in engine.committer.batch.touches and live.summary is not None:
             # The row still says the old time, by which the store would name it again and again.
-            engine.committer.batch.wakes[live.id] = (live.partition, live.wake_ms())
+            wake_ms = row_wake_ms(live, now)
+            engine.committer.batch.wakes[live.id] = (live.partition, wake_ms)
 
 
-def _path(live: LiveExecution, event: Event) -> str:
-    attempt = _attempt(event)
-    node = None if attempt is None else live.tree.by_number(attempt.node)
-    return "" if node is None else node.path
-
-
-def _attempt(event: Event) -> Attempt | None:
-    match event:
-        case (
-            StepSucceeded(attempt=attempt)
-            | StepFailed(attempt=attempt)
-            | StepSkipped(attempt=attempt)
-            | StepStarted(attempt=attempt)
-            | StepSilent(attempt=attempt)
-            | StepHeard(attempt=attempt)
-            | PermitRequested(attempt=attempt)
-        ):
-            return attempt
-        case _:
-            return None
-
-
-def _about(live: LiveExecution, event: Event) -> str:
-    """Return which step an answer is about, and which attempt, for the history."""
-    path, attempt = _path(live, event), _attempt(event)
+def _about(live: LiveExecution, event: Event) -> tuple[str, str]:
+    """Return the path of the step that an event is about, and for the history which attempt."""
+    attempt: Attempt | None = getattr(event, "attempt", None)
+    if attempt is None:
+        return "", ""
+    node = live.tree.by_number(attempt.node)
+    path = "" if node is None else node.path
+    about = f"{path} attempt {attempt.number}"
     if isinstance(event, StepFailed):
-        return f"{path} attempt {event.attempt.number}: {event.failure}"
+        return path, f"{about}: {event.failure}"
     if isinstance(event, PermitRequested):
-        return f"{path} attempt {event.attempt.number} by worker {event.worker}"
-    return path if attempt is None else f"{path} attempt {attempt.number}"
+        return path, f"{about} by worker {event.worker}"
+    return path, about

@@ -179,7 +179,7 @@ class Definitions:
             UnknownStep: An option names a step that the workflow does not have.
             DefinitionError: The options do not make sense together.
         """
-        key = (known.hash, codec.dumps(options))
+        key = (known.hash, codec.dumps(options) if options else b"{}")
         plan = self._plans.get(key)
         if plan is None:
             start = codec.decode_options(options) if options else StartOptions()

@@ -12,10 +12,11 @@ that a worker refused because its version does not have the endpoint, until one 
 
 import logging
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Final, Protocol
+from functools import partial
+from typing import Final, Protocol
 
 from flow.errors import BrokerUnavailable, FlowError, UnavailableError
-from flow.kernel.commands import RunStep, SendAnswer
+from flow.kernel.commands import SendAnswer
 from flow.kernel.events import Event, StepFailed, StepSucceeded
 from flow.ports import Chance, Clock, Settlement
 from flow.runtime.addresses import Addresses
@@ -69,6 +70,7 @@ class Dispatcher:
 
     Attributes:
         unsettled: How many commands are neither settled nor parked.
+        refusals: The commands that workers have refused.
         waiting: Which endpoints the steps of executions wait for, by execution and path.
     """
 
@@ -89,14 +91,14 @@ class Dispatcher:
         self._generation = 0
         self._room: tuple[int, Callable[[], None]] | None = None
         self._parking = Parking(clock, chance, host.unpark)
-        self._refused = Parking(clock, chance, host.unpark)
+        self.refusals = Parking(clock, chance, host.unpark)
         self.unsettled = 0
         self.waiting: dict[str, dict[str, str]] = {}
 
     @property
     def load(self) -> int:
         """How many commands have to be counted before more work is taken on."""
-        parked = len(self._parking) + len(self._refused)
+        parked = len(self._parking) + len(self.refusals)
         return self.unsettled + max(0, parked - PARKED_FREELY)
 
     def when_below(self, limit: int, notify: Callable[[], None]) -> None:
@@ -112,7 +114,7 @@ class Dispatcher:
         """Drop everything that is on its way: the rows are in the store, for the next owner."""
         self._generation += 1
         self._parking.clear()
-        self._refused.clear()
+        self.refusals.clear()
         self.waiting.clear()
         self.unsettled = 0
 
@@ -126,7 +128,7 @@ class Dispatcher:
             partition_of: Returns the partition of an execution.
         """
         self._parking.forget(partitions)
-        self._refused.forget(partitions)
+        self.refusals.forget(partitions)
         for execution in [name for name in self.waiting if partition_of(name) in partitions]:
             # Nobody has it parked any more. If it were taken for waiting after the next load,
             # it would not be sent again, however long nothing is heard of it.
@@ -158,7 +160,7 @@ class Dispatcher:
         """
         is_new = not self._is_parked(command)
         if is_new:
-            self._park(self._refused, command, endpoint)
+            self._park(self.refusals, command, endpoint)
         return is_new
 
     def served(self, endpoint: str) -> None:
@@ -167,8 +169,7 @@ class Dispatcher:
         Args:
             endpoint: Which.
         """
-        if self._refused:
-            self._refused.leave(endpoint)
+        self.refusals.leave(endpoint)
 
     def unpark(self, parked: Parked, live: LiveExecution | None, *, is_broken: bool) -> None:
         """Try a command again that was parked.
@@ -189,7 +190,7 @@ class Dispatcher:
                 # Unless its partition was lost meanwhile; then this is not for us to do.
                 self._host.settle(*parked.key)
         self._parking.skip(parked.endpoint)
-        self._refused.skip(parked.endpoint)
+        self.refusals.skip(parked.endpoint)
 
     def _try(self, command: Command) -> None:
         if not self._host.is_ours(command.live):
@@ -208,16 +209,18 @@ class Dispatcher:
             self._cannot_send(command, error)
             return
         try:
-            future = self._publisher.send(publication)
+            self._publisher.post(publication, partial(self._published, self._generation, command))
         except UnavailableError as error:
             self._try_later(command, error)
-            return
-        generation = self._generation
-        future.add_done_callback(lambda done: self._published(generation, command, done))
 
-    def _published(self, generation: int, command: Command, done: Any) -> None:
-        error: BaseException | None = None if done.cancelled() else done.exception()
-        if generation != self._generation or done.cancelled():
+    def _published(
+        self,
+        generation: int,
+        command: Command,
+        outcome: Settlement | None,
+        error: Exception | None,
+    ) -> None:
+        if generation != self._generation:
             return
         if not self._host.is_ours(command.live):
             self._let_go(command)
@@ -225,42 +228,36 @@ class Dispatcher:
         if error is not None:
             self._try_later(command, error)
             return
-        match done.result():
-            case Settlement.CONFIRMED:
-                self._confirmed(command)
-            case Settlement.UNROUTABLE:
-                self._unroutable(command)
-            case _:
-                self._try_later(command, "the broker refused it")
+        if outcome is Settlement.CONFIRMED:
+            self._confirmed(command)
+        elif outcome is Settlement.UNROUTABLE:
+            self._unroutable(command)
+        else:
+            self._try_later(command, "the broker refused it")
 
     def _confirmed(self, command: Command) -> None:
-        live = command.live
-        if not self._is_parked(command):
+        if command.live.waiting and not self._is_parked(command):
             # Else a worker has got it and refused it, before the broker has said so.
             self._forget_waiting(command)
-        node = live.tree.find(command.path)
-        if not isinstance(command.task, RunStep) or node is None:
+        step = command.step
+        if step is None:
             self._settled(command)
-            return
-        definition = live.program.definition(node)
-        if definition.kind is StepKind.PUBLISH:
-            attempt = attempt_in(command)
-            self._settled(command, StepSucceeded(attempt, b"null"))
-            return
-        self._settled(command)
-        self._parking.leave(definition.target)
+        elif step.kind is StepKind.PUBLISH:
+            self._settled(command, StepSucceeded(attempt_in(command), b"null"))
+        else:
+            self._settled(command)
+            self._parking.leave(step.target)
 
     def _unroutable(self, command: Command) -> None:
-        node = command.live.tree.find(command.path)
         if isinstance(command.task, SendAnswer):
             # Whoever waited for it is gone, and with it the queue.
             self._settled(command)
             return
-        if node is None or not isinstance(command.task, RunStep):
+        if command.step is None:
             self._try_later(command, "")
             return
         self._let_go(command)
-        self._park(self._parking, command, command.live.program.definition(node).target)
+        self._park(self._parking, command, command.step.target)
 
     def _park(self, parking: Parking, command: Command, endpoint: str) -> None:
         live = command.live
@@ -277,7 +274,7 @@ class Dispatcher:
         if command.path not in command.live.waiting or isinstance(task, SendAnswer):
             return False
         key = command.live.id, command.node, task
-        return self._refused.holds(*key) or self._parking.holds(*key)
+        return self.refusals.holds(*key) or self._parking.holds(*key)
 
     def _forget_waiting(self, command: Command) -> None:
         live = command.live

@@ -4,7 +4,6 @@ The orchestrator decides, in one loop and nowhere else; `Engine.apply` is the on
 event meets an execution. What comes of it is gathered in the committer's batch.
 """
 
-import asyncio
 import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -21,7 +20,6 @@ from flow.programs.steps import StepsProgram
 from flow.runtime.addresses import Addresses, partition_of
 from flow.runtime.orchestrator.batch import Batch, Sealed
 from flow.runtime.orchestrator.catalogue import Catalogue
-from flow.runtime.orchestrator.commands import commands_of
 from flow.runtime.orchestrator.committer import Committer
 from flow.runtime.orchestrator.definitions import Definitions
 from flow.runtime.orchestrator.dispatcher import Dispatcher
@@ -83,6 +81,7 @@ class Engine:
         clock: The time, by the store's clock.
         owner: Who holds the leases.
         holdings: The partitions that are held.
+        leases: Their leases, by partition.
         trouble: What is wrong with the store.
         counters: How often what was dropped, for health and tests.
         deleting: Executions whose deletion is not durable yet.
@@ -102,6 +101,7 @@ class Engine:
         self.clock = clock
         self.owner = owner
         self.holdings = Leases(clock)
+        self.leases: Mapping[int, Lease] = self.holdings.present
         self.trouble = Trouble(clock)
         self.chance = chance
         self.store = ports.store
@@ -145,7 +145,7 @@ class Engine:
             FlowError: The event broke a rule; the execution is as it was before.
         """
         moment = Moment(self.clock.now_ms(), self.chance.random())
-        had_ended = live.status in ENDED
+        status = live.status
         try:
             decision = decide(live.tree, live.program, event, moment)
         except Exception:
@@ -157,14 +157,16 @@ class Engine:
             self._gather(live, decision, cause, moment.now_ms)
         elif not isinstance(decision.verdict, Accepted):
             self.counters[type(decision.verdict).__name__] += 1
-        if had_ended and live.status not in ENDED:
-            live.rearm(moment.now_ms)
+        if live.status is not status:
+            if status in ENDED:
+                live.rearm(moment.now_ms)
+            live.set_alarm()
         self.wake(live)
         return decision.verdict
 
     def wake(self, live: LiveExecution) -> None:
         """Set the alarm for what is due next in an execution."""
-        self.timers.set(live.id, None if live.status in ENDED else live.wake_ms())
+        self.timers.set(live.id, live.alarm_ms)
 
     def _gather(
         self,
@@ -186,17 +188,12 @@ class Engine:
             publication: What to publish.
         """
         try:
-            self.publisher.send(publication).add_done_callback(_note_failure)
+            self.publisher.post(publication, _note_failure)
         except Overloaded as error:
             self.counters["answers lost"] += 1
             _log.warning("an answer was not sent: %s", error)
 
     # ------------------------------------------------- for the committer and the dispatcher
-
-    @property
-    def leases(self) -> Mapping[int, Lease]:
-        """The leases that are held, by partition."""
-        return self.holdings.present
 
     def partition_of(self, execution: str) -> int:
         """Return the partition that an execution belongs to.
@@ -228,12 +225,14 @@ class Engine:
         What was forgotten while the batch was written is left to recovery, which finds it in the
         store: its tree is not what is in memory now, and its partition may be somebody else's.
         """
-        current = [each for each in sealed.commands if self.is_ours(each[1])]
-        self.dispatcher.send(commands_of(current))
+        self.dispatcher.send(sealed.commands)
         for write in sealed.commit.writes:
             summary = write.summary
             if summary.partition not in lost:
-                self.waiters.changed(summary.id, ended=summary.status in ENDED)
+                has_ended = summary.status in ENDED
+                self.waiters.changed(summary.id, ended=has_ended)
+                if has_ended:
+                    self.residents.note_end(summary.id)
 
     def refused(self, leases: Sequence[Lease], partitions: Collection[int]) -> None:
         """Forget partitions of which nothing was written, because of a lease that does not stand.
@@ -346,6 +345,10 @@ class Engine:
         """Remember that somebody of a partition will be due whom only the store knows."""
         self.timers.set(live.id, None)
         self.wake_partition(live.partition, live.wake_ms())
+        row = live.summary
+        if row is not None and row.status not in ENDED and row.wake_ms != live.wake_ms():
+            # Else it would be loaded again sooner than it has to be.
+            self.committer.batch.wakes[live.id] = (live.partition, live.wake_ms())
 
     def wake_partition(self, partition: int, wake_ms: int | None) -> None:
         """Look into the store for what is due, no later than at a time.
@@ -372,10 +375,10 @@ def note_arrival(engine: Engine, live: LiveExecution) -> None:
     if live.status in ENDED:
         # It may have ended by a commit of which nobody knew that it was done.
         engine.waiters.changed(live.id, ended=True)
+        engine.residents.note_end(live.id)
 
 
-def _note_failure(settled: asyncio.Future[Settlement]) -> None:
-    error = None if settled.cancelled() else settled.exception()
+def _note_failure(_: Settlement | None, error: Exception | None) -> None:
     if error is not None:
         # That the broker is away is told once, and not for each message.
         level = logging.DEBUG if isinstance(error, BrokerUnavailable) else logging.WARNING

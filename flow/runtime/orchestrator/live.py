@@ -1,9 +1,9 @@
 """An execution in memory: its tree, its program, and its timers."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from heapq import heappop, heappush
-from typing import Any, Final, cast
+from itertools import count
+from typing import Any, Final, NamedTuple
 
 from flow.kernel.commands import RunStep
 from flow.kernel.decide import MACHINES
@@ -15,15 +15,15 @@ from flow.kernel.execution import (
     InputData,
     execution_clock,
 )
-from flow.kernel.steps import STEP
+from flow.kernel.steps import STEP, StepData
 from flow.kernel.tree import Node, Output, Tree
 from flow.ports import ExecutionSummary
 from flow.programs.bodies import Bodies
 from flow.programs.steps import StepsProgram
 from flow.runtime.protocol import beat_of
-from flow.status import Status
+from flow.status import ENDED, Status
 
-__all__ = ["LiveExecution", "Resend", "next_resend_ms"]
+__all__ = ["LONGEST_SILENCE_MS", "LiveExecution", "Resend", "next_resend_ms", "row_wake_ms"]
 
 FIRST_SILENCE_MS: Final = 60_000
 """How long an attempt may be out before it is sent again."""
@@ -33,16 +33,22 @@ SILENT_BEATS: Final = 3
 """After the time for so many heartbeats the worker of a long step counts as silent."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Resend:
-    """An attempt that is sent again when nothing was heard of it until *due_ms* (wall time)."""
+class Resend(NamedTuple):
+    """An attempt that is sent again when nothing was heard of it until *due_ms* (wall time).
+
+    Args:
+        due_ms: When.
+        number: Fresh for each, so that nothing behind it is compared.
+        path: The step's path.
+        attempt: The attempt.
+        is_listening: Whether a worker has it, from which something should be heard by then.
+    """
 
     due_ms: int
     number: int
     path: str
     attempt: Attempt
     is_listening: bool = False
-    """Whether a worker has it, from which something should be heard by then."""
 
 
 def next_resend_ms(sent_ms: int, now_ms: int) -> int:
@@ -82,12 +88,17 @@ class LiveExecution:
         waiting: The endpoints that nobody serves at the moment, by the path of the step that
             waits. The dispatcher keeps it while the execution is not in memory.
         progress: What heartbeats said last, by path.
+        alarm_ms: A lower bound of when something is due next (wall time), or None. It moves ahead
+            when what is new is due sooner, and otherwise only with `set_alarm`: most of what is
+            watched is over long before it is due, and nobody has to be told of each step.
     """
 
     __slots__ = (
-        "_next_number",
+        "_input",
+        "_numbers",
         "_resends",
         "_timers",
+        "alarm_ms",
         "id",
         "partition",
         "pins",
@@ -114,9 +125,11 @@ class LiveExecution:
         self.pins = 0
         self.waiting: dict[str, str] = {}
         self.progress: dict[str, Any] = {}
+        self.alarm_ms: int | None = None
+        self._input: InputData | None = None
         self._timers: list[tuple[int, int, Output]] = []
         self._resends: list[Resend] = []
-        self._next_number = 0
+        self._numbers = count(1)
 
     @classmethod
     def new(cls, id: str, partition: int, program: StepsProgram) -> "LiveExecution":
@@ -133,18 +146,24 @@ class LiveExecution:
     @property
     def data(self) -> ExecutionData:
         """The root's data."""
-        return self.tree.root.read(EXECUTION)
+        data: ExecutionData = self.tree.root.data
+        return data
 
     @property
     def input(self) -> InputData:
-        """What it was started with."""
-        return self.tree.node("input").read(INPUT)
+        """What it was started with. That never changes."""
+        if self._input is None:
+            self._input = self.tree.node("input").read(INPUT)
+        return self._input
 
     @property
     def status(self) -> Status:
         """Where it stands."""
-        # Not looked up by value: this is asked for many times in every decision.
-        return cast("Status", self.tree.root.state)
+        # Neither looked up by value nor cast, which is a call: it is asked for 19 times in an
+        # execution of three steps.
+        state: Any = self.tree.root.state
+        status: Status = state
+        return status
 
     @property
     def bodies(self) -> Bodies:
@@ -162,7 +181,8 @@ class LiveExecution:
         """
         for output in outputs:
             if output.task.deadline_ms is not None:
-                heappush(self._timers, (output.task.deadline_ms, self._number(), output))
+                heappush(self._timers, (output.task.deadline_ms, next(self._numbers), output))
+                self._advance_alarm(self._wall(output.task.deadline_ms))
             elif isinstance(output.task, RunStep):
                 self._watch_silence(output, output.task, now_ms)
 
@@ -191,10 +211,11 @@ class LiveExecution:
         """
         while self._resends and self._resends[0].due_ms <= now_ms:
             resend = heappop(self._resends)
-            node = self._still_out(resend)
+            node = self._still_out(resend.path, resend.attempt)
             if node is not None:
-                if not node.read(STEP).permit:
-                    self._push_resend(node, resend.attempt, now_ms)
+                data = node.read(STEP)
+                if not data.permit:
+                    self._push_resend(node.path, resend.attempt, data.sent_ms, now_ms)
                 yield node
 
     @property
@@ -214,19 +235,34 @@ class LiveExecution:
         self._resends = [entry for entry in self._resends if entry.attempt != attempt]
         self._resends.sort()
         self._listen(node, attempt, now_ms)
+        # At once, so that no false alarm moves the row on: a new owner has to look here first.
+        self.set_alarm()
 
     def wake_ms(self) -> int | None:
         """Return when something is due next (wall time), or None."""
         times: list[int] = []
-        while self._timers and not self._is_wanted(self._timers[0][2]):
+        while self._timers and not _is_wanted(self.tree, self._timers[0][2]):
             heappop(self._timers)
-        while self._resends and self._still_out(self._resends[0]) is None:
+        while self._resends:
+            first = self._resends[0]
+            if self._still_out(first.path, first.attempt) is not None:
+                break
             heappop(self._resends)
         if self._timers and self.status is Status.RUNNING:
             times.append(self._wall(self._timers[0][0]))
         if self._resends:
             times.append(self._resends[0].due_ms)
         return min(times, default=None)
+
+    def set_alarm(self) -> None:
+        """Find out by when something is due: what was watched may be over, or was put off."""
+        if self.status in ENDED:
+            # Nothing is watched any more; a resume begins with a `rearm`.
+            self._timers.clear()
+            self._resends.clear()
+            self.alarm_ms = None
+        else:
+            self.alarm_ms = self.wake_ms()
 
     def rearm(self, now_ms: int, missed_ms: int = 0) -> None:
         """Ask the tree for its timers again, as after a load or a resume.
@@ -240,35 +276,27 @@ class LiveExecution:
         self.watch(self.tree.regenerate(), now_ms - missed_ms)
         # But nobody could be heard either.
         self._resends = [
-            replace(each, due_ms=each.due_ms + missed_ms) if each.is_listening else each
+            each._replace(due_ms=each.due_ms + missed_ms) if each.is_listening else each
             for each in self._resends
         ]
         self._resends.sort()
+        self.set_alarm()
 
     # ----------------------------------------------------------------------- privately
-
-    def _number(self) -> int:
-        self._next_number += 1
-        return self._next_number
 
     def _wall(self, deadline_ms: int) -> int:
         return deadline_ms + self.data.offset_ms
 
-    def _is_wanted(self, output: Output) -> bool:
-        node = self.tree.find(output.ref.path)
-        return (
-            node is not None
-            and node.created == output.ref.created
-            and output.task.validate(output.ref, node)
-        )
-
     def _watch_silence(self, output: Output, task: RunStep, now_ms: int) -> None:
         attempt = Attempt(output.ref.created, task.epoch, task.attempt)
-        node = self._still_out(Resend(0, 0, output.ref.path, attempt))
-        if node is None or node.read(STEP).silent_ms is not None:
+        node = self._still_out(output.ref.path, attempt)
+        if node is None:
             return
-        if node.read(STEP).started_ms is None or beat_of(self.program.definition(node)) is None:
-            self._push_resend(node, attempt, now_ms)
+        data: StepData = node.data
+        if data.silent_ms is not None:
+            return
+        if data.started_ms is None or beat_of(self.program.definition(node)) is None:
+            self._push_resend(node.path, attempt, data.sent_ms, now_ms)
         else:
             # Whatever was heard before nobody knows any more; it gets its whole time anew.
             self._listen(node, attempt, now_ms)
@@ -277,16 +305,48 @@ class LiveExecution:
         beat = beat_of(self.program.definition(node))
         due = now_ms + (FIRST_SILENCE_MS if beat is None else SILENT_BEATS * beat)
         is_long = beat is not None
-        heappush(self._resends, Resend(due, self._number(), node.path, attempt, is_long))
+        heappush(self._resends, Resend(due, next(self._numbers), node.path, attempt, is_long))
+        self._advance_alarm(due)
 
-    def _push_resend(self, node: Node, attempt: Attempt, now_ms: int) -> None:
-        due = next_resend_ms(node.read(STEP).sent_ms or now_ms, now_ms)
-        heappush(self._resends, Resend(due, self._number(), node.path, attempt))
+    def _push_resend(self, path: str, attempt: Attempt, sent_ms: int | None, now_ms: int) -> None:
+        due = next_resend_ms(sent_ms or now_ms, now_ms)
+        heappush(self._resends, Resend(due, next(self._numbers), path, attempt))
+        self._advance_alarm(due)
 
-    def _still_out(self, resend: Resend) -> Node | None:
-        node = self.tree.find(resend.path)
+    def _advance_alarm(self, due_ms: int) -> None:
+        if self.alarm_ms is None or due_ms < self.alarm_ms:
+            self.alarm_ms = due_ms
+
+    def _still_out(self, path: str, attempt: Attempt) -> Node | None:
+        node = self.tree.find(path)
         if node is None or node.machine is not STEP or node.state is not Status.RUNNING:
             return None
-        data = node.read(STEP)
-        present = Attempt(node.created, data.epoch, data.attempt)
-        return node if present == resend.attempt else None
+        data: StepData = node.data
+        present = (node.created, data.epoch, data.attempt)
+        return node if present == attempt else None
+
+
+def row_wake_ms(live: LiveExecution, now_ms: int) -> int | None:
+    """Return the wake time that is written to an execution's row now.
+
+    While an attempt is out that may be sent again, it is at most `LONGEST_SILENCE_MS` ahead: so a
+    sweep finds what is out by the index of wake times. Only heartbeats may be further apart; then
+    the row is looked at sooner than it has to be, and written again.
+
+    Args:
+        live: The execution.
+        now_ms: The present.
+    """
+    wake_ms, latest = live.alarm_ms, now_ms + LONGEST_SILENCE_MS
+    if wake_ms is None or wake_ms <= latest or not live.is_listening:
+        return wake_ms
+    return latest
+
+
+def _is_wanted(tree: Tree, output: Output) -> bool:
+    node = tree.find(output.ref.path)
+    return (
+        node is not None
+        and node.created == output.ref.created
+        and output.task.validate(output.ref, node)
+    )

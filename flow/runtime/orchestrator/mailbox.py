@@ -22,10 +22,11 @@ from flow.kernel.events import (
 from flow.kernel.steps import STEP
 from flow.kernel.tree import Node
 from flow.names import check_name
-from flow.ports import Delivery, Envelope, Publication
+from flow.ports import Envelope, Publication
 from flow.runtime import protocol
 from flow.runtime.orchestrator.commands import attempt_again, attempt_of
 from flow.runtime.orchestrator.decisions import Decisions
+from flow.runtime.orchestrator.inbox import Received
 from flow.runtime.orchestrator.live import LiveExecution
 from flow.runtime.protocol import Outcome, StepReply, parse_correlation
 from flow.status import Status
@@ -44,7 +45,7 @@ class Mailbox:
         """Know every type of message."""
         self.engine = decisions.engine
         self._decisions = decisions
-        self._handlers: dict[str, Callable[[Delivery], None]] = {
+        self._handlers: dict[str, Callable[[Envelope, str, Attempt], None]] = {
             protocol.REPLY: self._replied,
             protocol.STARTED: self._began,
             protocol.HEARTBEAT: self._beat,
@@ -52,52 +53,57 @@ class Mailbox:
             protocol.RELEASED: self._released,
         }
 
-    def take(self, delivery: Delivery) -> None:
+    def take(self, item: Received) -> None:
         """Decide about a message.
 
         Args:
-            delivery: The message. A plain worker may leave its type out: it is a reply then.
+            item: The message. A plain worker may leave its type out: it is a reply then.
 
         Raises:
             DataError: It is not understood.
         """
-        self._handlers.get(delivery.envelope.type, self._replied)(delivery)
+        envelope, execution, attempt = item.delivery.envelope, item.execution, item.attempt
+        if attempt is None:
+            # Read once more for the error, which says what is wrong with it.
+            execution, attempt = parse_correlation(envelope.correlation_id)
+        self._handlers.get(envelope.type, self._replied)(envelope, execution, attempt)
 
-    def _replied(self, delivery: Delivery) -> None:
-        execution, attempt = parse_correlation(delivery.envelope.correlation_id)
-        reply = StepReply.read(delivery.envelope)
+    def _replied(self, envelope: Envelope, execution: str, attempt: Attempt) -> None:
+        reply = StepReply.read(envelope)
         event: Event
-        match reply.outcome:
-            case Outcome.SUCCESS:
-                event = StepSucceeded(attempt, reply.body, reply.headers)
-            case Outcome.SKIP:
-                event = StepSkipped(attempt, reply.reason)
-            case Outcome.FAILURE if reply.failure is not None:
-                event = StepFailed(
-                    attempt,
-                    reply.failure,
-                    reply.retryable,
-                    reply.retry_after_ms,
-                    reply.asked_to_retry,
-                )
-            case _:
-                raise InvalidInput("the reply", "it is a failure without a reason")
-        self._decisions.decide(execution, event, None, delivery.envelope.message_id)
+        if reply.outcome is Outcome.SUCCESS:
+            event = StepSucceeded(attempt, reply.body, reply.headers)
+        elif reply.outcome is Outcome.SKIP:
+            event = StepSkipped(attempt, reply.reason)
+        elif reply.failure is not None:
+            event = StepFailed(
+                attempt,
+                reply.failure,
+                reply.retryable,
+                reply.retry_after_ms,
+                reply.asked_to_retry,
+            )
+        else:
+            raise InvalidInput("the reply", "it is a failure without a reason")
+        self._decisions.decide(execution, event, None, envelope.message_id)
+        if self.engine.dispatcher.refusals:
+            self._note_served(execution, attempt)
+
+    def _note_served(self, execution: str, attempt: Attempt) -> None:
+        """Send what was refused for an endpoint: somebody has answered for it."""
         live = self.engine.residents.get(execution)
         node = None if live is None else live.tree.by_number(attempt.node)
         if live is not None and node is not None and node.machine is STEP:
             self.engine.dispatcher.served(live.program.definition(node).target)
 
-    def _began(self, delivery: Delivery) -> None:
-        envelope = delivery.envelope
-        execution, attempt = parse_correlation(envelope.correlation_id)
+    def _began(self, envelope: Envelope, execution: str, attempt: Attempt) -> None:
         if protocol.PERMIT_HEADER in envelope.headers:
-            self._asked(execution, attempt, envelope)
+            self._asked(envelope, execution, attempt)
         else:
             self._decisions.decide(execution, StepStarted(attempt), None, envelope.message_id)
         self._hear(execution, attempt)
 
-    def _asked(self, execution: str, attempt: Attempt, envelope: Envelope) -> None:
+    def _asked(self, envelope: Envelope, execution: str, attempt: Attempt) -> None:
         """Tell a worker whether it may run the handler, once it is durable that it may."""
         engine = self.engine
         permit = check_name("permit", envelope.headers[protocol.PERMIT_HEADER])
@@ -121,9 +127,8 @@ class Mailbox:
         publication = Publication("", queue, answer, mandatory=False)
         engine.committer.batch.after(lambda: engine.post(publication))
 
-    def _beat(self, delivery: Delivery) -> None:
-        execution, attempt = parse_correlation(delivery.envelope.correlation_id)
-        progress = protocol.read_progress(delivery.envelope)
+    def _beat(self, envelope: Envelope, execution: str, attempt: Attempt) -> None:
+        progress = protocol.read_progress(envelope)
         found = self._hear(execution, attempt)
         if found is None:
             self.engine.counters["late heartbeats"] += 1
@@ -131,13 +136,12 @@ class Mailbox:
         live, node = found
         if node.read(STEP).silent_ms is not None:
             event = StepHeard(attempt)
-            self._decisions.decide(execution, event, None, delivery.envelope.message_id)
+            self._decisions.decide(execution, event, None, envelope.message_id)
         if progress is not None:
             live.progress[node.path] = progress
 
-    def _refused(self, delivery: Delivery) -> None:
+    def _refused(self, _: Envelope, execution: str, attempt: Attempt) -> None:
         """Send an attempt again later: the worker that got it does not know the endpoint."""
-        execution, attempt = parse_correlation(delivery.envelope.correlation_id)
         found = self._present(execution, attempt)
         command = None if found is None else attempt_again(*found)
         if found is None or command is None:
@@ -146,9 +150,8 @@ class Mailbox:
         if self.engine.dispatcher.refused(command, endpoint):
             self.engine.counters["refused"] += 1
 
-    def _released(self, delivery: Delivery) -> None:
+    def _released(self, envelope: Envelope, execution: str, attempt: Attempt) -> None:
         """Send an attempt again at once, unless it must not: its worker ends before it does."""
-        execution, attempt = parse_correlation(delivery.envelope.correlation_id)
         found = self._present(execution, attempt)
         if found is None:
             return
@@ -158,7 +161,7 @@ class Mailbox:
             self.engine.dispatcher.send([command])
             return
         event = StepSilent(attempt)
-        self._decisions.decide(execution, event, None, delivery.envelope.message_id)
+        self._decisions.decide(execution, event, None, envelope.message_id)
 
     def _hear(self, execution: str, attempt: Attempt) -> tuple[LiveExecution, Node] | None:
         """Note that the worker of an attempt is alive, and return its execution and its step."""

@@ -15,8 +15,7 @@ loaded again: what was not acknowledged comes again by itself.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from flow.clock import sleep
@@ -25,7 +24,6 @@ from flow.names import REQUEST_LIMIT
 from flow.ports import Delivery, Publication
 from flow.runtime import protocol
 from flow.runtime.asking import Asker
-from flow.runtime.orchestrator.admission import execution_of
 from flow.runtime.orchestrator.answering import Answering
 from flow.runtime.orchestrator.decisions import Decisions
 from flow.runtime.orchestrator.engine import Engine, note_arrival
@@ -127,7 +125,7 @@ class Orchestrator:
     async def _decide_on(self, ready: asyncio.Event) -> None:
         engine = self.engine
         while True:
-            if not engine.inbox and engine.holdings.all_open:
+            if engine.inbox.is_calm and engine.holdings.all_open:
                 ready.set()
             await self._turn(await _next_items(engine))
             if engine.careful:
@@ -149,29 +147,36 @@ class Orchestrator:
     # ------------------------------------------------------------------------ the loop
 
     async def _turn(self, items: Sequence[Item]) -> None:
-        engine = self.engine
-        items = await self.partitions.keep_house(self._gate.sift(items))
-        items = self.partitions.admission.admit(items)
-        if not await self._are_in(items):
-            engine.inbox.put_back(items)
-            return
-        # What was lost while the others were loaded has to be left alone.
-        for item in self.partitions.admission.admit(items):
+        engine, admission = self.engine, self.partitions.admission
+        items = admission.admit(await self.partitions.keep_house(self._gate.sift(items)))
+        looked_at, missing = _looked_at(items), self._missing(items)
+        if looked_at or missing:
+            if not await self._bring_in(looked_at, missing):
+                engine.inbox.put_back(items)
+                return
+            # What was lost while they were loaded has to be left alone.
+            items = admission.admit(items)
+        for item in items:
             self._handle(item)
         engine.committer.notify()
         if len(engine.committer.batch.touches) > OPEN_BATCH:
             await engine.committer.drained()
         engine.residents.evict()
 
-    async def _are_in(self, items: Sequence[Item]) -> bool:
-        """Bring the executions that items name into memory, and return whether they are there.
+    async def _bring_in(self, partitions: Sequence[int], names: Sequence[str]) -> bool:
+        """Look what is due in partitions, and bring executions into memory, all in one go.
 
-        They are not if the store is away, or if somebody was forgotten in the meantime.
+        Returns:
+            Whether they are there. They are not if the store is away, or if somebody was forgotten
+            in the meantime.
         """
         engine = self.engine
         generation = engine.residents.generation
         try:
-            await self._bring_in(items)
+            for partition in partitions:
+                await self.partitions.recovery.look(partition)
+            for live in await engine.residents.ensure(names):
+                note_arrival(engine, live)
         except StoreUnavailable as error:
             _log.warning("executions cannot be loaded, which is tried again: %s", error)
             engine.trouble.note(error)
@@ -179,48 +184,34 @@ class Orchestrator:
             return False
         return generation == engine.residents.generation
 
-    async def _bring_in(self, items: Sequence[Item]) -> None:
-        """Load the executions that items name, in one go."""
-        engine = self.engine
-        names: list[str] = []
-        for item in items:
-            match item:
-                case Received(delivery=delivery):
-                    names.append(execution_of(delivery))
-                case Happened(execution=execution):
-                    names.append(execution)
-                case Unparked(command=command):
-                    names.append(command.execution)
-                case Resolved(request=request):
-                    names.append(request.execution)
-                case Woken(names=woken):
-                    await self._look(woken)
-                    names += [name for name in woken if not name.startswith("@")]
-                case _:
-                    pass
+    def _missing(self, items: Sequence[Item]) -> list[str]:
+        """Return the executions that items name and that are not in memory, and may be."""
+        engine, is_in = self.engine, self.engine.residents.is_in
         # What is just being deleted is in the store still, and must not come back. What is somebody
         # else's is not ours to load.
-        wanted = [
+        return [
             name
-            for name in names
-            if name
+            for item in items
+            for name in _names_of(item)
+            if not is_in(name)
             and name not in engine.deleting
             and engine.holdings.is_open(engine.partition_of(name))
         ]
-        for live in await engine.residents.ensure(wanted):
-            note_arrival(engine, live)
-
-    async def _look(self, names: Sequence[str]) -> None:
-        for name in names:
-            if name.startswith("@"):
-                await self.partitions.recovery.look(int(name[1:]))
 
     def _handle(self, item: Item) -> None:
+        """Do what an item asks for; one that is poison never stops the others."""
         match item:
-            case Received(delivery=delivery):
-                self._guard(delivery, lambda: self._take(item))
-            case Resolved(delivery=delivery):
-                self._guard(delivery, lambda: self._start_resolved(item))
+            case Received() | Resolved():
+                try:
+                    self._take(item) if isinstance(item, Received) else self._start_resolved(item)
+                except FlowError as error:
+                    self._undeliverable(item, error)
+                except Exception:  # noqa: BLE001 - whatever it is, the others have to go on
+                    kind = item.delivery.envelope.type
+                    _log.exception("a message of type %r cannot be handled", kind)
+                    self.engine.counters["poison"] += 1
+                    reason = "the orchestrator failed; its log says how"
+                    self._undeliverable(item, RequestError(reason))
             case Happened():
                 self._decisions.happened(item.execution, item.event, item.settles)
             case Unparked(command=command):
@@ -233,20 +224,9 @@ class Orchestrator:
             case _:
                 pass
 
-    def _guard(self, delivery: Delivery, action: Callable[[], None]) -> None:
-        """Do something with a message; one that is poison never stops the others."""
-        try:
-            action()
-        except FlowError as error:
-            self._undeliverable(delivery, error)
-        except Exception:  # noqa: BLE001 - whatever it is, the other messages have to go on
-            _log.exception("a message of type %r cannot be handled", delivery.envelope.type)
-            self.engine.counters["poison"] += 1
-            self._undeliverable(delivery, RequestError("the orchestrator failed; its log says how"))
-
-    def _undeliverable(self, delivery: Delivery, error: FlowError) -> None:
+    def _undeliverable(self, item: Received | Resolved, error: FlowError) -> None:
         self.engine.counters[type(error).__name__] += 1
-        envelope = delivery.envelope
+        delivery, envelope = item.delivery, item.delivery.envelope
         is_request = envelope.type.startswith(protocol.REQUEST_PREFIX)
         if not is_request or not self._answering.can_answer(envelope.reply_to):
             self._answering.bury(delivery, error)
@@ -258,38 +238,29 @@ class Orchestrator:
             reply_to=envelope.reply_to,
         )
         self._requests.answer_after_commit(request, Answer(error=error))
-        self._acknowledge(delivery)
+        self._acknowledge(item)
 
-    def _acknowledge(self, delivery: Delivery) -> None:
+    def _acknowledge(self, item: Received | Resolved) -> None:
         """Acknowledge a message once everything that was decided so far is durable."""
-        name = execution_of(delivery)
-        partition = self.engine.partition_of(name) if name else None
+        delivery, partition = item.delivery, item.home
         self.engine.committer.batch.deliver(delivery, partition)
 
     # ------------------------------------------------------------------------ messages
 
     def _take(self, item: Received) -> None:
-        delivery = item.delivery
-        match item.source:
-            case Source.TRIGGER:
-                self._triggers.take(delivery)
-                return
-            case Source.ANNOUNCE:
-                taking = self.engine.catalogue.take(delivery, self._answering)
-                self._readers.start(taking, "announcement")
-                return
-            case _:
-                pass
-        envelope = delivery.envelope
-        if envelope.type.startswith(protocol.REQUEST_PREFIX):
+        delivery, home = item.delivery, item.home
+        if item.source is Source.TRIGGER:
+            self._triggers.take(delivery)
+        elif item.source is Source.ANNOUNCE:
+            taking = self.engine.catalogue.take(delivery, self._answering)
+            self._readers.start(taking, "announcement")
+        elif delivery.envelope.type.startswith(protocol.REQUEST_PREFIX):
             self._take_request(item)
-            return
-        name = execution_of(delivery)
-        if name and self.engine.partition_of(name) not in self.engine.leases:
-            self._forward(delivery, self.engine.partition_of(name))
-            return
-        self._mailbox.take(delivery)
-        self._acknowledge(delivery)
+        elif home is not None and home not in self.engine.leases:
+            self._forward(delivery, home)
+        else:
+            self._mailbox.take(item)
+            self._acknowledge(item)
 
     def _take_request(self, item: Received) -> None:
         delivery = item.delivery
@@ -310,10 +281,10 @@ class Orchestrator:
             return
         earlier = request.arguments.get("results_from")
         if request.verb == "start" and earlier and not is_known:
-            self._readers.start(self._resolve(delivery, request), "results of an execution")
+            self._readers.start(self._resolve(item, request), "results of an execution")
             return
         self._requests.about_one[request.verb](request)
-        self._acknowledge(delivery)
+        self._acknowledge(item)
 
     async def _look_again(self, item: Received) -> None:
         """Read what others have saved, and come back to a start."""
@@ -324,14 +295,15 @@ class Orchestrator:
             await sleep(self.engine.clock, RETRY_S * (0.5 + self.engine.chance.random()))
             item.delivery.requeue()
             return
-        self.engine.inbox.put(replace(item, is_second=True))
+        item.is_second = True
+        self.engine.inbox.put(item)
 
     def _forward(self, delivery: Delivery, partition: int) -> None:
         """Pass a message on to the mailbox of a partition."""
         mailbox = self.engine.addresses.mailbox
         self._answering.pass_on(delivery, Publication(mailbox, str(partition), delivery.envelope))
 
-    async def _resolve(self, delivery: Delivery, request: Request) -> None:
+    async def _resolve(self, item: Received, request: Request) -> None:
         """Take results from an earlier execution, and come back to the start with them."""
         try:
             wanted = Start.read(request)
@@ -339,15 +311,38 @@ class Orchestrator:
             results = await earlier_results(self.engine, earlier, wanted.workflow, wanted.options)
         except Exception as error:  # noqa: BLE001 - whoever asked has to hear of it
             self._requests.answer(request, Answer(error=told(error, request)))
-            delivery.ack()
+            item.delivery.ack()
             return
-        self.engine.inbox.put(Resolved(delivery, request, results))
+        self.engine.inbox.put(Resolved(item.delivery, request, results, item.home))
 
     def _start_resolved(self, item: Resolved) -> None:
         wanted = Start.read(item.request)
         results = {**item.results, **wanted.results}
         self._requests.start(item.request, wanted.with_results(results))
-        self._acknowledge(item.delivery)
+        self._acknowledge(item)
+
+
+def _names_of(item: Item) -> Sequence[str]:
+    """Return the executions that an item names."""
+    match item:
+        case Received(execution=execution):
+            return (execution,) if execution else ()
+        case Happened(execution=execution):
+            return (execution,)
+        case Unparked(command=command):
+            return (command.execution,)
+        case Resolved(request=request):
+            return (request.execution,)
+        case Woken(names=names):
+            return [name for name in names if not name.startswith("@")]
+        case _:
+            return ()
+
+
+def _looked_at(items: Sequence[Item]) -> list[int]:
+    """Return the partitions in which it has to be looked what is due."""
+    names = (name for item in items if isinstance(item, Woken) for name in item.names)
+    return [int(name[1:]) for name in names if name.startswith("@")]
 
 
 def _may_be_news(engine: Engine, item: Received, request: Request) -> bool:

@@ -18,6 +18,7 @@ from flow.runtime.orchestrator.admission import Admission
 from flow.runtime.orchestrator.engine import Engine
 from flow.runtime.orchestrator.gate import Gate
 from flow.runtime.orchestrator.inbox import (
+    HOUSEKEEPING,
     Handover,
     Item,
     Lost,
@@ -116,14 +117,16 @@ class Partitions:
 
     # ---------------------------------------------------------------------- housekeeping
 
-    async def keep_house(self, items: Sequence[Item]) -> list[Item]:
+    async def keep_house(self, items: Sequence[Item]) -> Sequence[Item]:
         """Do what changes who owns what, and return the other items.
 
         Args:
             items: What came.
         """
-        others: list[Item] = []
-        for item in items:
+        chores = [item for item in items if type(item) in HOUSEKEEPING]
+        if not chores:
+            return items
+        for item in chores:
             match item:
                 case Recover():
                     await self._recover(item)
@@ -134,8 +137,8 @@ class Partitions:
                 case Sweep():
                     await self.sweeper.step(item)
                 case _:
-                    others.append(item)
-        return others
+                    pass
+        return [item for item in items if type(item) not in HOUSEKEEPING]
 
     async def _recover(self, item: Recover) -> None:
         engine = self._engine

@@ -11,7 +11,7 @@ from flow.runtime.addresses import Addresses
 from flow.runtime.orchestrator.commands import Command, attempt_in
 from flow.runtime.orchestrator.endings import answer_to
 from flow.runtime.orchestrator.live import LiveExecution
-from flow.runtime.protocol import StepRequest, beat_of, correlation_of
+from flow.runtime.protocol import correlation_of, request_headers
 from flow.step import StepKind
 
 __all__ = ["Publications"]
@@ -44,30 +44,27 @@ class Publications:
             return self._cancellation(command)
         if isinstance(command.task, SendAnswer):
             return answer_to(command.live, node, self._chance.new_id())
-        definition = command.live.program.definition(node)
-        body = self._body(command.live, node)
-        headers = command.live.input.headers
+        live = command.live
+        command.step = definition = live.program.definition(node)
+        body = self._body(live, node)
+        headers = live.input.headers
         message_id = self._chance.new_id()
-        correlation = _correlation(command)
+        attempt = attempt_in(command)
+        correlation = correlation_of(live.id, attempt)
         if definition.kind is StepKind.PUBLISH:
             metadata = _topic(command, headers)
             envelope = Envelope(protocol.TOPIC, body, message_id, correlation, "", metadata)
             return Publication(self._addresses.topics, definition.target, envelope, mandatory=False)
-        request = StepRequest(
-            endpoint=definition.target,
-            body=body,
-            correlation=correlation,
-            reply_to=self._addresses.mailbox_queue(command.live.partition),
-            headers=headers,
-            execution=command.live.id,
-            path=command.path,
-            attempt=attempt_in(command).number,
-            timeout_ms=definition.timeout_ms,
-            tell_start=definition.start_within_ms is not None,
-            heartbeat_ms=beat_of(definition),
-            at_most_once=definition.at_most_once,
-        )
-        return Publication(self._addresses.steps, definition.target, request.envelope(message_id))
+        metadata = {
+            **headers,
+            **request_headers(definition),
+            "flow-execution": live.id,
+            "flow-path": command.path,
+            "flow-attempt": str(attempt.number),
+        }
+        reply_to = self._addresses.mailbox_queue(live.partition)
+        envelope = Envelope(protocol.REQUEST, body, message_id, correlation, reply_to, metadata)
+        return Publication(self._addresses.steps, definition.target, envelope)
 
     def _body(self, live: LiveExecution, node: Node) -> bytes:
         bodies = live.program.bodies_of(live.tree, node)
@@ -81,15 +78,11 @@ class Publications:
             protocol.CANCEL,
             b"null",
             self._chance.new_id(),
-            _correlation(command),
+            correlation_of(command.live.id, attempt_in(command)),
             "",
             headers,
         )
         return Publication(self._addresses.cancel, "", envelope, mandatory=False)
-
-
-def _correlation(command: Command) -> str:
-    return correlation_of(command.live.id, attempt_in(command))
 
 
 def _topic(command: Command, headers: Mapping[str, str]) -> dict[str, str]:

@@ -1,12 +1,12 @@
 """Starts: how an execution begins, and what is said when it has begun before."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any, Final, NamedTuple, cast
 
 from flow import codec
 from flow.codec import Cause
 from flow.codec.bodies import assemble_source
+from flow.codec.json import check_shape, dumps_finite
 from flow.errors import (
     ExecutionConflict,
     ExecutionPruned,
@@ -34,8 +34,10 @@ from flow.status import Status
 __all__ = ["Start", "check_same_as_pruned", "earlier_results", "start"]
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+_NONE: Final[Mapping[str, Any]] = {}
+
+
+class Start(NamedTuple):
     """What a start request asks for.
 
     Args:
@@ -51,10 +53,10 @@ class Start:
     execution: str
     workflow: str
     body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    results: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
-    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str] = _NONE
+    options: Mapping[str, Any] = _NONE
+    results: Mapping[str, bytes] = _NONE
+    labels: Mapping[str, str] = _NONE
 
     def with_results(self, results: Mapping[str, bytes]) -> "Start":
         """Return the same start with other results.
@@ -62,7 +64,7 @@ class Start:
         Args:
             results: The results (JSON) by step id.
         """
-        return replace(self, results=results)
+        return self._replace(results=results)
 
     @classmethod
     def read(cls, request: Request) -> "Start":
@@ -80,15 +82,20 @@ class Start:
         return cls(
             execution=check_name("execution", request.execution),
             workflow=check_name("workflow", arguments.get("workflow")),
-            body=codec.check_body(codec.dumps(arguments.get("input")), "the input"),
+            body=_body(arguments.get("input"), "the input"),
             headers=check_headers(_mapping(arguments, "headers")),
             options=_mapping(arguments, "options"),
             results={
-                step: codec.check_body(codec.dumps(value), f"the result of step {step!r}")
+                step: _body(value, f"the result of step {step!r}")
                 for step, value in results.items()
             },
             labels={name: str(value) for name, value in _mapping(arguments, "labels").items()},
         )
+
+
+def _body(value: Any, what: str) -> bytes:
+    # The value was just read from JSON, so that its text is JSON again, with numbers that fit.
+    return check_shape(dumps_finite(value), what)
 
 
 def _mapping(arguments: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -130,9 +137,7 @@ def start(engine: Engine, wanted: Start, cause: Cause) -> LiveExecution:
     partition = partition_of(wanted.execution, engine.partitions)
     program = StepsProgram(plan, codec.assemble)
     live = LiveExecution.new(wanted.execution, partition, program)
-    event = _event(known, wanted, _first_epoch(engine))
-    paused_by = engine.pauses.command(wanted.workflow)
-    engine.apply(live, replace(event, paused_by=paused_by), cause)
+    engine.apply(live, _event(engine, known, wanted), cause)
     engine.residents.add(live)
     return live
 
@@ -142,7 +147,7 @@ def _first_epoch(engine: Engine) -> int:
     return engine.clock.now_ms() * 1_000 + int(engine.chance.random() * 1_000)
 
 
-def _event(known: KnownDefinition, wanted: Start, epoch: int) -> ExecutionStarted:
+def _event(engine: Engine, known: KnownDefinition, wanted: Start) -> ExecutionStarted:
     return ExecutionStarted(
         workflow=wanted.workflow,
         definition=known.hash,
@@ -151,7 +156,8 @@ def _event(known: KnownDefinition, wanted: Start, epoch: int) -> ExecutionStarte
         options=wanted.options,
         results=wanted.results,
         labels={**known.definition.labels, **wanted.labels},
-        epoch=epoch,
+        epoch=_first_epoch(engine),
+        paused_by=engine.pauses.command(wanted.workflow),
     )
 
 

@@ -3,17 +3,22 @@
 Theory of operation
 -------------------
 The store notes for each partition to which incarnation of the broker everything was sent. When a
-partition is opened, or another incarnation is found, the two are compared: if they differ, all of
-the partition's executions that have not ended are walked, in pages, and their attempts are sent
-again. The next page follows when the broker has everything of the one before, so that little is on
-its way at any time and other work goes on. When it is through, the new incarnation is noted. An
-owner that dies or loses the partition before leaves the whole sweep to the next one.
+partition is opened, or another incarnation is found, the two are compared: if they differ, the
+partition's executions that have an attempt out are walked, in pages, and these are sent again. The
+next page follows when the broker has everything of the one before, so that little is on its way at
+any time and other work goes on. When it is through, the new incarnation is noted. An owner that
+dies or loses the partition before leaves the whole sweep to the next one.
+
+What only waits, for a retry or a person, is not looked at, however much of it there is. Whoever
+has an attempt out is due to send it again within `LONGEST_SILENCE_MS`, and its row says so (see
+`row_wake_ms`): so the rows that wake by then are all that matters. Some of them have nothing out.
 """
 
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from flow.errors import StoreUnavailable
@@ -21,12 +26,18 @@ from flow.runtime.orchestrator.commands import attempt_again
 from flow.runtime.orchestrator.engine import Engine, note_arrival
 from flow.runtime.orchestrator.inbox import Sweep
 from flow.runtime.orchestrator.lifeline import Lifeline
+from flow.runtime.orchestrator.live import LONGEST_SILENCE_MS
 
 __all__ = ["Sweeper"]
 
 _log = logging.getLogger("flow.sweeper")
 
-PAGE: Final = 200
+PAGE: Final = 50
+"""So many executions are loaded at once: others wait for so long."""
+AHEAD: Final = 40
+"""So many pages of ids are read at once: each reading looks at all rows that wake soon."""
+REACH_MS: Final = 2 * LONGEST_SILENCE_MS
+"""Rows that wake within so long are looked at. The second half is for clocks that were set back."""
 RETRY_S: Final = 1.0
 
 
@@ -40,6 +51,7 @@ class _Walk:
         incarnation: To which incarnation everything is sent.
         out: How many commands of the present page the broker does not have yet.
         executions: How many were looked at.
+        ahead: Ids that were read and not looked at yet, in order.
     """
 
     partition: int
@@ -47,6 +59,7 @@ class _Walk:
     incarnation: str
     out: int = 0
     executions: int = 0
+    ahead: deque[str] = field(default_factory=deque[str])
 
 
 class Sweeper:
@@ -113,7 +126,7 @@ class Sweeper:
 
     async def _step(self, walk: _Walk, after: str) -> None:
         engine = self._engine
-        names = list(await engine.store.active(walk.partition, after, PAGE))
+        names = await self._page(walk, after)
         if not names:
             await self._finish(walk)
             return
@@ -127,6 +140,16 @@ class Sweeper:
         else:
             self._send(walk, names)
             engine.residents.evict()
+
+    async def _page(self, walk: _Walk, after: str) -> list[str]:
+        """Return the next ids after one. All that were out when they were read are among them."""
+        ahead, clock = walk.ahead, self._engine.clock
+        while ahead and ahead[0] <= after:
+            ahead.popleft()
+        if not ahead:
+            until, limit = clock.now_ms() + REACH_MS, PAGE * AHEAD
+            ahead.extend(await self._engine.store.active(walk.partition, until, after, limit))
+        return list(islice(ahead, PAGE))
 
     def _send(self, walk: _Walk, names: list[str]) -> None:
         """Send a page again, as soon as everything that was decided about it is durable."""

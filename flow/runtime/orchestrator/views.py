@@ -79,13 +79,17 @@ def execution_view(
 
 
 def result_view(tree: Tree, plan: Plan) -> Any:
-    """Return the result of an execution that has succeeded.
+    """Return the result of an execution that has succeeded, as something that `dumps` can write.
 
     Args:
         tree: The execution.
         plan: Its plan.
     """
-    return _value(Bodies(tree, plan).result())
+    try:
+        # It is only passed on, and so neither read nor written anew.
+        return codec.fragment(assemble_source(Bodies(tree, plan).result(), "the view"))
+    except FlowError as error:
+        return {"error": str(error)}
 
 
 def step_view(tree: Tree, plan: Plan, step: str) -> dict[str, Any] | None:

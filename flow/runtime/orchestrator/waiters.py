@@ -5,17 +5,18 @@ a takeover is known to the new owner soon.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 __all__ = ["Waiters"]
 
 Notify = Callable[[], None]
 
 
-@dataclass(slots=True)
 class _Party:
-    ended: dict[str, Notify] = field(default_factory=dict[str, Notify])
-    changed: dict[str, Notify] = field(default_factory=dict[str, Notify])
+    __slots__ = ("changed", "ended")
+
+    def __init__(self) -> None:
+        self.ended: dict[str, Notify] = {}
+        self.changed: dict[str, Notify] = {}
 
 
 class Waiters:
@@ -64,6 +65,8 @@ class Waiters:
         party = self._parties.get(execution)
         if party is None:
             return
+        if not ended and not party.changed:
+            return
         notify = list(party.changed.values())
         party.changed.clear()
         if ended:
@@ -83,7 +86,10 @@ class Waiters:
         self._parties = {name: party for name, party in self._parties.items() if not is_gone(name)}
 
     def _party(self, execution: str) -> _Party:
-        return self._parties.setdefault(execution, _Party())
+        party = self._parties.get(execution)
+        if party is None:
+            party = self._parties[execution] = _Party()
+        return party
 
     def _keep(self, waiting: dict[str, Notify], key: str, notify: Notify) -> None:
         waiting.pop(key, None)

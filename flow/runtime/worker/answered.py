@@ -1,5 +1,6 @@
 """Replies that were sent a short while ago, for requests that come a second time."""
 
+from collections import OrderedDict
 from typing import Final
 
 from flow.ports import Envelope
@@ -39,7 +40,8 @@ class Answered:
         self._items_max = items_max
         self._bytes_max = bytes_max
         self._bytes = 0
-        self._replies: dict[RequestKey, Envelope] = {}
+        # A dict would walk over all places of those that left, in search of the oldest.
+        self._replies: OrderedDict[RequestKey, Envelope] = OrderedDict()
 
     def __len__(self) -> int:
         """Return how many replies are kept."""
@@ -52,14 +54,17 @@ class Answered:
             key: The request.
             reply: The reply. One that is larger than all may be together is not kept.
         """
-        self._drop(key)
+        known = self._replies.pop(key, None)
+        if known is not None:
+            self._bytes -= _weigh(known)
         size = _weigh(reply)
         if size > self._bytes_max:
             return
         self._replies[key] = reply
         self._bytes += size
         while len(self._replies) > self._items_max or self._bytes > self._bytes_max:
-            self._drop(next(iter(self._replies)))
+            _, oldest = self._replies.popitem(last=False)
+            self._bytes -= _weigh(oldest)
 
     def get(self, key: RequestKey) -> Envelope | None:
         """Return the reply to a request, if it is kept.
@@ -67,16 +72,11 @@ class Answered:
         Args:
             key: The request.
         """
-        reply = self._replies.pop(key, None)
+        reply = self._replies.get(key)
         if reply is not None:
-            self._replies[key] = reply
+            self._replies.move_to_end(key)
         return reply
-
-    def _drop(self, key: RequestKey) -> None:
-        reply = self._replies.pop(key, None)
-        if reply is not None:
-            self._bytes -= _weigh(reply)
 
 
 def _weigh(reply: Envelope) -> int:
-    return len(reply.body) + sum(map(len, reply.headers.values())) + _OVERHEAD_BYTES
+    return len(reply.body) + len("".join(reply.headers.values())) + _OVERHEAD_BYTES

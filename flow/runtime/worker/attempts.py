@@ -33,6 +33,7 @@ from flow.runtime.service import Endpoint, Handler, WorkerPorts
 from flow.runtime.worker.once import Once
 from flow.runtime.worker.outcomes import not_usable, reply_of, too_late
 from flow.runtime.worker.scope import Scope
+from flow.runtime.worker.stepping import run_until_waiting
 
 __all__ = ["COPIES_MAX", "Attempt", "Ending", "Hand"]
 
@@ -167,6 +168,7 @@ class Attempt:
         "_ports",
         "_thread",
         "_timer",
+        "_until",
         "hand",
         "has_begun",
         "is_acked",
@@ -200,6 +202,7 @@ class Attempt:
         self._is_late = False
         self._has_ended = False
         self._timer: Timer | None = None
+        self._until = 0.0
         self._next_beat_s = 0.0
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
@@ -213,7 +216,9 @@ class Attempt:
             CancelledError: The scope or the task was cancelled.
         """
         try:
-            return await self._call()
+            if self._once is None:
+                return await self._handle(None)
+            return await self._handle_once(self._once)
         except GeneratorExit:
             raise
         except KeyboardInterrupt as error:
@@ -259,10 +264,8 @@ class Attempt:
         """
         self._ending = self._ending or ending
 
-    async def _call(self) -> StepReply:
-        if self._once is None:
-            return await self._handle(None)
-        reply = await self._once.run(self.request.idempotency_key, self._handle)
+    async def _handle_once(self, once: Once) -> StepReply:
+        reply = await once.run(self.request.idempotency_key, self._handle)
         if reply is None:
             # Not at once: it is asked again as soon as it is given back.
             pause = INBOX_PAUSE_S * (0.5 + self._ports.chance.random())
@@ -272,21 +275,23 @@ class Attempt:
 
     async def _handle(self, transaction: object) -> StepReply:
         handler, request = self._handler, self.request
-        context = self._make_context(transaction)
+        context = self._make_context(transaction) if handler.wants_context else None
         try:
             args, kwargs = handler.arguments(request.body, request.headers, context)
         except FlowError as error:
             return not_usable(error)
         if handler.is_async:
-            self._start_time()
-            result = await handler.function(*args, **kwargs)
+            self._until = self._deadline()
+            body = handler.function(*args, **kwargs)
+            # Most handlers of a busy flow wait for nothing, and a timer is dearer than they are.
+            result = await run_until_waiting(body, self._set_timer)
         else:
             result = await self._ports.threads.run(lambda: self._call_in_thread(args, kwargs))
         try:
-            body, headers = handler.encode(result)
+            reply, metadata = handler.encode(result)
         except FlowError as error:
             return not_usable(error)
-        return StepReply(outcome=Outcome.SUCCESS, body=body, headers=headers)
+        return StepReply(outcome=Outcome.SUCCESS, body=reply, headers=metadata)
 
     def _call_in_thread(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
         # To wait for a thread is no work of the handler's: its time starts here.
@@ -294,11 +299,15 @@ class Attempt:
         return self._handler.function(*args, **kwargs)
 
     def _start_time(self) -> None:
+        self._until = self._deadline()
         if not self._has_ended:
-            clock = self._ports.clock
-            self._timer = clock.call_at(
-                clock.monotonic() + self.request.timeout_ms / 1000, self._expire
-            )
+            self._set_timer()
+
+    def _deadline(self) -> float:
+        return self._ports.clock.monotonic() + self.request.timeout_ms / 1000
+
+    def _set_timer(self) -> None:
+        self._timer = self._ports.clock.call_at(self._until, self._expire)
 
     def _expire(self) -> None:
         self._is_late = True
@@ -323,9 +332,7 @@ class Attempt:
 
     # ----------------------------------------------------------------------- the context
 
-    def _make_context(self, transaction: object) -> StepContext | None:
-        if not self._handler.wants_context:
-            return None
+    def _make_context(self, transaction: object) -> StepContext:
         request = self.request
         context = StepContext(
             endpoint=self.name,

@@ -1,5 +1,6 @@
 """Cancellations: which attempts are not wanted any more, on the wire and in a worker's memory."""
 
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Self
@@ -90,8 +91,9 @@ class Cancellations:
         self._clock = clock
         self._items_max = items_max
         self._for_s = for_s
-        self._until: dict[str, float] = {}
-        self._epochs: dict[str, tuple[float, int]] = {}
+        # A dict would walk over all places of those that left, in search of the oldest.
+        self._until: OrderedDict[str, float] = OrderedDict()
+        self._epochs: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     def __len__(self) -> int:
         """Return how many cancellations are remembered."""
@@ -119,6 +121,8 @@ class Cancellations:
         Args:
             request: The request.
         """
+        if not self._until and not self._epochs:
+            return False
         until = self._until.get(request.correlation)
         if until is not None and self._clock.monotonic() < until:
             return True
@@ -138,9 +142,9 @@ class Cancellations:
         for key in _stale(((key, until) for key, (until, _) in self._epochs.items()), now):
             del self._epochs[key]
         while len(self._until) > self._items_max:
-            del self._until[next(iter(self._until))]
+            self._until.popitem(last=False)
         while len(self._epochs) > self._items_max:
-            del self._epochs[next(iter(self._epochs))]
+            self._epochs.popitem(last=False)
 
 
 def _stale(ends: Iterable[tuple[str, float]], now: float) -> list[str]:

@@ -11,10 +11,9 @@ has heard nothing for a while. So the worker gives signs of life by itself, insi
 as long as it lives, and says so if it ends before the handler does.
 """
 
-import asyncio
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from flow.clock import cancel_after, sleep
 from flow.errors import listed
@@ -31,6 +30,7 @@ from flow.runtime.worker.once import Once
 from flow.runtime.worker.permits import Permits
 from flow.runtime.worker.pulse import Pulse
 from flow.runtime.worker.replies import Replies
+from flow.runtime.worker.turns import Turns
 from flow.runtime.worker.watchdog import Watchdog
 
 __all__ = ["Counters", "Performer"]
@@ -91,7 +91,7 @@ class Performer:
         self._once = None if ports.inbox is None else Once(ports.inbox, namespace)
         self._news = News(publisher, chance, route)
         self._answered = Answered(settings.answered_items, settings.answered_bytes)
-        self._turns = asyncio.Semaphore(settings.concurrency)
+        self._turns = Turns(settings.concurrency)
         self._attempts: dict[object, Attempt] = {}
 
     @property
@@ -149,16 +149,25 @@ class Performer:
         saved = self._answered.get(key) if key else None
         if saved is not None:
             self.counters.repeated += 1
-            again = replace(saved, message_id=self._new_id())
+            again = saved._replace(message_id=self._new_id())
             await self.replies.deliver(request.reply_to, again)
             hand.ack()
             return
-        pulse = Pulse(self._ports.clock, request, self._news.heartbeat)
-        attempt = Attempt(request, endpoint, hand, self._ports, pulse.tell, self._once)
+        pulse, beat = None, self._news.heartbeat
+        if request.heartbeat_ms is not None:
+            pulse = Pulse(self._ports.clock, request, beat)
+            beat = pulse.tell
+        attempt = Attempt(request, endpoint, hand, self._ports, beat, self._once)
         try:
-            await self._settle(attempt, key, await self._make(attempt, key, pulse))
+            end = await self._make(attempt, key, pulse)
+            if isinstance(end, StepReply):
+                await self._reply(attempt, key, end)
+                hand.ack()
+            else:
+                await self._settle(attempt, end)
         finally:
-            pulse.stop()
+            if pulse is not None:
+                pulse.stop()
             self._let_go(attempt, key)
 
     async def run(self, attempt: Attempt, pause_s: float) -> StepReply | Ending:
@@ -168,9 +177,8 @@ class Performer:
             attempt: The attempt.
             pause_s: Seconds to wait before.
         """
-        silent = Pulse(self._ports.clock, attempt.request, self._news.heartbeat)
         try:
-            return await self._make(attempt, None, silent, pause_s)
+            return await self._make(attempt, None, None, pause_s)
         finally:
             self._let_go(attempt, None)
 
@@ -187,7 +195,7 @@ class Performer:
     # ----------------------------------------------------------------------- privately
 
     async def _make(
-        self, attempt: Attempt, key: RequestKey | None, pulse: Pulse, pause_s: float = 0.0
+        self, attempt: Attempt, key: RequestKey | None, pulse: Pulse | None, pause_s: float = 0.0
     ) -> StepReply | Ending:
         """Run a handler when it is its turn, and return how that ended."""
         self._attempts[key or attempt] = attempt
@@ -196,7 +204,8 @@ class Performer:
             if pause_s:
                 await sleep(self._ports.clock, pause_s)
             if await self._begin(attempt):
-                pulse.start()
+                if pulse is not None:
+                    pulse.start()
                 self.watchdog.enter(attempt.name)
                 try:
                     reply = await attempt.run()
@@ -211,7 +220,7 @@ class Performer:
 
     async def _begin(self, attempt: Attempt) -> bool:
         """Wait until the handler may run, and return whether it may."""
-        if not await self._get_turn():
+        if not self._turns.take() and not await self._get_turn():
             attempt.end(Ending.ABANDONED)
             return False
         attempt.has_begun = True
@@ -236,15 +245,13 @@ class Performer:
         """Wait for a turn, but not until long attempts end: those may take any time."""
         while True:
             with cancel_after(self._ports.clock, self._settings.turn_patience_s) as patience:
-                await self._turns.acquire()
+                await self._turns.wait()
             if not patience.cancelled_caught:
                 return True
             if any(attempt.is_acked for attempt in self._attempts.values()):
                 return False
 
-    async def _settle(
-        self, attempt: Attempt, key: RequestKey | None, end: StepReply | Ending
-    ) -> None:
+    async def _settle(self, attempt: Attempt, end: Ending) -> None:
         match end:
             case Ending.CANCELLED:
                 self.counters.cancelled += 1
@@ -258,9 +265,6 @@ class Performer:
                 await self.replies.deliver(attempt.request.reply_to, released)
             case Ending.ABANDONED:
                 attempt.hand.requeue()
-            case StepReply():
-                await self._reply(attempt, key, end)
-                attempt.hand.ack()
 
     async def _reply(self, attempt: Attempt, key: RequestKey | None, reply: StepReply) -> None:
         request = attempt.request

@@ -7,7 +7,7 @@ memory here, and a worker that dies between permit and handler leaves an attempt
 
 import asyncio
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from flow.clock import cancel_after
@@ -98,4 +98,4 @@ class Permits:
 
     def _question(self, request: StepRequest, permit: str) -> Envelope:
         headers = {PERMIT_HEADER: permit, WORKER_HEADER: self._worker}
-        return replace(note(STARTED, request, self._chance.new_id()), headers=headers)
+        return note(STARTED, request, self._chance.new_id())._replace(headers=headers)

@@ -7,7 +7,6 @@ to the same queue are tried once: requests of a dead client must not use up the 
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 from flow.clock import sleep
@@ -23,6 +22,7 @@ FIRST_BACKOFF_S: Final = 0.1
 LONGEST_BACKOFF_S: Final = 10.0
 _SHORTEST_BACKOFF_S: Final = 0.01
 _GONE_MAX: Final = 1_000
+_ROUTES_MAX: Final = 1_000
 
 
 class Replies:
@@ -51,6 +51,7 @@ class Replies:
         self._unroutable_s = unroutable_s
         self._route = route
         self._gone: dict[str, None] = {}
+        self._routes: dict[str, tuple[str, str]] = {}
 
     async def deliver(self, queue: str, reply: Envelope, *, forever: bool = False) -> bool:
         """Publish a reply until the broker has confirmed it.
@@ -88,20 +89,27 @@ class Replies:
             await sleep(self._clock, self._backoff(tries))
             tries += 1
             # Returned messages are matched by their ids, so each publication has one of its own.
-            again = replace(reply, message_id=self._chance.new_id())
+            again = reply._replace(message_id=self._chance.new_id())
             settlement = await self._try(queue, again)
         self._gone.pop(queue, None)
         return True
 
     async def _try(self, queue: str, reply: Envelope) -> Settlement | None:
-        exchange, key = self._route(queue)
+        exchange, key = self._routes.get(queue) or self._find_route(queue)
         try:
-            return await self._publisher.publish(Publication(exchange, key, reply))
+            return await self._publisher.send(Publication(exchange, key, reply))
         except FlowError as error:
             # That the broker is away is told once, and not for each message.
             level = logging.DEBUG if isinstance(error, BrokerUnavailable) else logging.WARNING
             _log.log(level, "the reply to %s is not confirmed: %s", reply.correlation_id, error)
             return None
+
+    def _find_route(self, queue: str) -> tuple[str, str]:
+        # Clients come and go; orchestrators, whom nearly all replies are for, are few.
+        if len(self._routes) >= _ROUTES_MAX:
+            self._routes.clear()
+        route = self._routes[queue] = self._route(queue)
+        return route
 
     def _is_gone(self, queue: str, missing_s: float) -> bool:
         if queue in self._gone:

@@ -43,8 +43,9 @@ class Watchdog:
         Args:
             name: The endpoint.
         """
+        if not self._running:
+            self._busy.set()
         self._running[name] = self._running.get(name, 0) + 1
-        self._busy.set()
 
     def leave(self, name: str) -> None:
         """Take note that an attempt has ended.

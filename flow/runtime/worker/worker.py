@@ -218,8 +218,9 @@ class Worker:
         if self._is_draining:
             self._give_back([delivery])
             return
+        if not self._in_hand:
+            self._is_quiet.clear()
         self._in_hand += 1
-        self._is_quiet.clear()
         self._new[id(delivery)] = delivery
         self._tasks.start(self._serve(delivery, subscriber), "request")
 

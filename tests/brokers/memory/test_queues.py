@@ -9,7 +9,6 @@ from typing import Any
 from brokers.memory.queues import (
     TURN,
     Consumer,
-    Entry,
     Limits,
     MemoryDelivery,
     MemoryQueue,
@@ -26,12 +25,12 @@ class Bench:
         self.buried: list[tuple[bytes, str]] = []
         self.received: list[tuple[str, bytes]] = []
         self.deliveries: list[Delivery] = []
-        self.unsettled: dict[MemoryDelivery, Entry] = {}
+        self.unsettled: dict[MemoryDelivery, Consumer] = {}
         self.queue = MemoryQueue(Queue("q"), None, Limits(1000, 1000, returns_max), self.bury)
 
-    def bury(self, queue: MemoryQueue, entry: Entry, reason: str) -> None:
+    def bury(self, queue: MemoryQueue, message: MemoryDelivery, reason: str) -> None:
         """Note what the queue gives up."""
-        self.buried.append((entry.envelope.body, reason))
+        self.buried.append((message.envelope.body, reason))
 
     def put(self, *bodies: bytes) -> None:
         """Put messages into the queue."""

@@ -7,7 +7,7 @@ import re
 import pytest
 from hypothesis import given, strategies as st
 
-from brokers.memory.queues import Entry, Limits, MemoryQueue
+from brokers.memory.queues import Limits, MemoryDelivery, MemoryQueue
 from brokers.memory.routing import ROUTES_MAX, Router, matches, words_of
 from flow.ports import Exchange, Queue
 
@@ -15,7 +15,7 @@ from flow.ports import Exchange, Queue
 def queue(name: str) -> MemoryQueue:
     """Return a queue that holds what it likes."""
 
-    def bury(queue: MemoryQueue, entry: Entry, reason: str) -> None:
+    def bury(queue: MemoryQueue, message: MemoryDelivery, reason: str) -> None:
         raise AssertionError(reason)
 
     return MemoryQueue(Queue(name), None, Limits(10, 10, 10), bury)

@@ -181,3 +181,7 @@ def test_a_request_has_a_limit() -> None:
     assert caught.value.what == "the input of step 'ship'"
     made_of: Any = caught.value.contributors
     assert made_of == ["hold.output (2,097,160 bytes)", "workflow_input (3 bytes)"]
+    with pytest.raises(TooLarge) as caught:
+        assemble(held, bodies(b"[1]", b"x" * (REQUEST_LIMIT + 1)), "the input of step 'ship'")
+    made_of = caught.value.contributors
+    assert made_of == [f"hold.output ({REQUEST_LIMIT + 1:,} bytes)"]

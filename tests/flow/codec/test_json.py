@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from flow.codec import check_body, dumps, expect_finite, loads, same
-from flow.codec.json import canonical, fragment, pretty
+from flow.codec.json import canonical, check_shape, fragment, pretty
 from flow.errors import InvalidInput, TooLarge
 from flow.names import BODY_LIMIT
 from tests.flow.codec.strategies import VALUES
@@ -174,6 +174,16 @@ def test_size_is_checked_first() -> None:
     assert check_body(b"[1]", "the body", limit=3) == b"[1]"
     with pytest.raises(TooLarge):
         check_body(b"[1]", "the body", limit=2)
+
+
+def test_the_shape_of_what_we_have_written_is_checked_alone() -> None:
+    """Text of our own is not parsed again, but may be neither too large nor too deep."""
+    assert check_shape(NESTED, "the body") is NESTED
+    assert check_shape(b"[1]", "the body", limit=3) == b"[1]"
+    with pytest.raises(TooLarge):
+        check_shape(b"[1]", "the body", limit=2)
+    with pytest.raises(InvalidInput, match="nested more than 64 levels deep"):
+        check_shape(b"[" + NESTED + b"]", "the body")
 
 
 @pytest.mark.parametrize(

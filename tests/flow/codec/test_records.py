@@ -1,5 +1,7 @@
 """Journal records: what is read is what was written, and what is no record is told."""
 
+from dataclasses import dataclass
+from math import inf, nan
 from typing import Any
 
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from flow.codec import Cause, Record, decode_record, dumps, encode_record, loads
 from flow.codec.documents import encode_failure
-from flow.errors import CorruptRecord, NotRegistered, UnsupportedVersion
+from flow.errors import CorruptRecord, InvalidInput, NotRegistered, UnsupportedVersion
 from flow.failure import Failure
 from flow.kernel.decide import MACHINES
 from flow.kernel.execution import (
@@ -94,6 +96,40 @@ RECORDS = st.builds(
 def test_records_come_back(record: Record) -> None:
     """A record is the same after a trip, bodies and failures included."""
     assert decode_record(encode_record(record), MACHINES) == record
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """Data of somebody else's machine, which is a dataclass and holds a number of any kind."""
+
+    kilograms: float = 0.0
+    label: str = ""
+
+
+SCALES = MachineType("scales", 1, Status, Weight)
+
+
+def test_data_may_be_a_dataclass() -> None:
+    """The data of other machines may be dataclasses; only what is not at its default is written."""
+    node = NodeSnapshot("scales", SCALES, Status.RUNNING, Weight(2.5), 1, 2)
+    text = encode_record(Record("e", 1, "s", (), (node,)))
+    assert loads(text)["nodes"] == [["scales", "scales@1", "RUNNING", {"kilograms": 2.5}, 1, 2]]
+    assert decode_record(text, Registry().register(SCALES)).nodes == (node,)
+
+
+@pytest.mark.parametrize(
+    ("machine", "data"),
+    [
+        (SCALES, Weight(nan)),
+        (STEP, StepData(failure=Failure("Error", "no", fields={"weight": inf}))),
+        (INPUT, InputData("w", "hash", b"null", options={"weight": [nan]})),
+    ],
+)
+def test_what_json_has_no_form_for_is_refused(machine: MachineType[Any, Any], data: object) -> None:
+    """No NaN becomes null on its way into the journal, wherever it can stand."""
+    node = NodeSnapshot("a", machine, Status.RUNNING, data, 1, 2)
+    with pytest.raises(InvalidInput, match="which JSON has no form for"):
+        encode_record(Record("e", 1, "s", (), (node,)))
 
 
 def test_the_text_is_golden() -> None:

@@ -1,17 +1,19 @@
 """Handlers: bodies become arguments, results become bodies, and what does not fit is told."""
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from math import inf, nan
-from typing import Any
+from typing import Annotated, Any, Final
 
 import pytest
+from hypothesis import example, given, strategies as st
 from pydantic import BaseModel, Field, field_serializer, field_validator
 from typing_extensions import TypedDict
 
 from flow.context import StepContext
 from flow.errors import InvalidInput, InvalidName, TooLarge
-from flow.handler import Handler, bind, schema
+from flow.handler import Handler, bind, decode_result, encode_value, schema
 from flow.message import Message
 from flow.names import BODY_LIMIT, REQUEST_LIMIT
 from tests.flow.handler.samples import Hold, Order, Receipt, complaint
@@ -396,3 +398,74 @@ def test_a_schema_that_does_not_exist_is_none() -> None:
 
     assert schema(bind(odd).handler) == {"input": None, "output": None}
     assert schema(bind(ping).handler)["input"] is None
+
+
+PLAIN_TYPES: Final = (int, float, str, bool, None, Any)
+ANNOTATED: Final[Any] = Annotated
+NUMBERS: Final = st.integers(-(2**70), 2**70) | st.floats() | st.just(-(2**63)) | st.just(2**64)
+VALUES: Final = st.recursive(
+    NUMBERS | st.booleans() | st.none() | st.text(st.characters()) | st.just("\ud800"),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=4,
+)
+BODIES: Final = VALUES.map(lambda value: json.dumps(value).encode()) | st.sampled_from(
+    [b" 1 ", b"1e2", b"1e400", b"-0", b"-0.0", b"05", b'"5"', b'"true"', b'"\\/"', b"", b"nul"]
+)
+
+
+def takes(annotation: Any) -> Handler:
+    """Return a handler that takes, and returns, values of a type."""
+
+    def function(value: Any) -> Any:
+        return value
+
+    function.__annotations__ = {"value": annotation, "return": annotation}
+    return bind(function, owner="it").handler
+
+
+def outcome(call: Callable[[], Any]) -> tuple[str, str]:
+    """Return what a call returns, with its type, or the error that it raises."""
+    try:
+        result = call()
+    except (InvalidInput, TooLarge) as error:
+        text = str(error).replace("Annotated[", "").replace(", 'long']", "")
+        return type(error).__name__, text.replace("NoneType", "None")
+    return type(result).__name__, repr(result)
+
+
+PAIRS: Final = [(takes(kind), takes(ANNOTATED[kind, "long"])) for kind in PLAIN_TYPES]
+
+
+@given(body=BODIES, result=VALUES)
+@example(b"18446744073709551616", 2**64)
+@example(b"NaN", nan)
+def test_plain_values_are_read_and_written_as_all_others(body: bytes, result: object) -> None:
+    """What is not validated because it is plain comes out as if it were, and so do the errors."""
+
+    def outcomes(handler: Handler) -> list[tuple[str, str]]:
+        return [
+            outcome(lambda: handler.arguments(body, {}, None).kwargs["value"]),
+            outcome(lambda: handler.encode(result)),
+        ]
+
+    for short, long in PAIRS:
+        assert outcomes(short) == outcomes(long)
+
+
+@given(body=BODIES, value=VALUES)
+@example(b"18446744073709551616", 2**64)
+@example(b"NaN", nan)
+def test_plain_values_of_clients_are_read_and_written_as_all_others(
+    body: bytes, value: object
+) -> None:
+    """The same holds for the results that a client reads, and for the inputs that it writes."""
+
+    def read(returns: Any) -> tuple[str, str]:
+        return outcome(lambda: decode_result(returns, body))
+
+    for kind in (int, float, str, bool, type(None)):
+        assert read(kind) == read(ANNOTATED[kind, "long"])
+    written = outcome(lambda: PAIRS[-1][1].encode(value)[0])
+    found = outcome(lambda: encode_value(value, "the result of it"))
+    # Of whatever type a result is declared to be, the error says so; an input has no such type.
+    assert found == (written[0], written[1].replace("it is declared as Any, but ", ""))

@@ -102,7 +102,7 @@ def answers(attempt: Attempt) -> list[StepSucceeded | StepFailed | StepSkipped |
 def test_answers_to_nothing_are_dropped(kind: int, wrong: dict[str, int], reason: str) -> None:
     """An answer to a step, an epoch or an attempt that is not there changes nothing."""
     run = one()
-    attempt = replace(run.attempt("steps/a"), **wrong)
+    attempt = run.attempt("steps/a")._replace(**wrong)
     assert run.decide(answers(attempt)[kind]) == Dropped(reason)
     assert run.out == ["steps/a"]
 
@@ -226,7 +226,7 @@ def test_stale_timers_are_dropped() -> None:
     timer = run.timers()[0]
     gone = Dropped("the node is gone")
     assert run.decide(TimerFired(Ref("steps/z", 3), timer.task)) == gone
-    assert run.decide(TimerFired(replace(timer.ref, created=99), timer.task)) == gone
+    assert run.decide(TimerFired(timer.ref._replace(created=99), timer.task)) == gone
     other = RetryDue(deadline_ms=1)
     moved = Dropped("the timer is not wanted any more")
     assert run.decide(TimerFired(timer.ref, other)) == moved

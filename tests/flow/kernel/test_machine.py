@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from flow.errors import DuplicateRegistration, IncompatibleType, InvalidTask, NotRegistered
+from flow.errors import (
+    DuplicateRegistration,
+    IncompatibleType,
+    InvalidTask,
+    NodeNotFound,
+    NotRegistered,
+)
 from flow.kernel.machine import (
     ChangeLog,
     Changes,
@@ -19,6 +25,7 @@ from flow.kernel.machine import (
     Ref,
     Registry,
     fold,
+    place_of,
 )
 from tests.flow.kernel.tree_model import (
     BELL,
@@ -187,7 +194,7 @@ def test_a_task_may_decide_what_stale_means() -> None:
 def test_values_are_frozen() -> None:
     """References and tasks cannot be changed after they were handed out."""
     ref, task = Ref("a", 1), Wait(deadline_ms=1)
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         ref.path = "b"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
     with pytest.raises(FrozenInstanceError):
         task.deadline_ms = 2  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
@@ -233,10 +240,27 @@ def test_deleting_the_root_wipes_all() -> None:
     )
 
 
+def test_a_path_tells_the_parent_and_the_key() -> None:
+    """The parent is the longest path that is known; a key has one word, or two."""
+    known = {"", "a", "a/c/x"}
+    places = [place_of(path, known) for path in ("", "b", "a/b", "a/c/y", "c/x", "a/c/x/d")]
+    assert places == [
+        ("", ""),
+        ("", "b"),
+        ("a", "b"),
+        ("a", "c/y"),
+        ("", "c/x"),
+        ("a/c/x", "d"),
+    ]
+    with pytest.raises(NodeNotFound, match="b/c"):
+        place_of("b/c/d", known)
+
+
 def note(log: ChangeLog, path: str, undone: list[str]) -> None:
     """Count a transition and remember a node that asks for a timer."""
     log.number += 1
-    log.note(path, lambda: undone.append(path))
+    log.undo.append((undone.append, path))
+    log.written.setdefault(path, log.number)
     log.ask(Ref(path, 1, log.number), [Wait(deadline_ms=log.number)])
 
 
@@ -267,7 +291,7 @@ def test_a_log_goes_back_the_way_it_came() -> None:
         def write() -> None:
             note(log, "b", undone)
             log.number += 1
-            log.note_deletion("c", lambda: undone.append("c"))
+            log.note_deletion("c", undone.append, "c")
             log.forget()
             note(log, "d", undone)
 
@@ -286,9 +310,15 @@ def test_a_log_is_writable_inside_a_block_only() -> None:
     seen = [log.writable]
     with log:
         seen.append(log.writable)
-        log.sealed += 1
+        log.seal()
+        with log:
+            seen.append(log.writable)
         seen.append(log.writable)
-    assert seen == [False, True, False]
+        log.unseal()
+        seen.append(log.writable)
+    log.seal()
+    log.unseal()
+    assert [*seen, log.writable] == [False, True, False, False, True, False]
 
 
 def test_a_log_forgets_what_was_taken() -> None:

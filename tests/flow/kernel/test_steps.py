@@ -59,6 +59,39 @@ def test_all_arrows_are_in_the_table() -> None:
     assert arrows == {move.name for move, *_ in TABLE}
 
 
+CHANGED = {
+    steps.DISPATCH: "attempt epoch sent_ms started_ms due_ms",
+    steps.SUCCEED: "due_ms ended_ms output headers failure silent_ms",
+}
+FULL = StepData(
+    attempt=2,
+    spent=1,
+    epoch=7,
+    sent_ms=11,
+    started_ms=12,
+    due_ms=13,
+    ended_ms=14,
+    output=b"2",
+    headers={"c": "d"},
+    failure=WHY,
+    reason="none",
+    permit="p",
+    worker="w",
+    silent_ms=15,
+)
+
+
+@pytest.mark.parametrize(("move", "changed"), CHANGED.items())
+def test_arrows_that_name_each_field_keep_the_others(
+    move: Transition[StepData, Any], changed: str
+) -> None:
+    """What an arrow does not change stays as it is, in fields that were added later too."""
+    event = next(event for arrow, event, *_ in TABLE if arrow is move)
+    assert all(value != StepData._field_defaults[name] for name, value in FULL._asdict().items())
+    before, after = FULL._asdict(), move.apply(FULL, event)._asdict()
+    assert {name for name in before if before[name] != after[name]} == set(changed.split())
+
+
 def test_attempts_are_counted() -> None:
     """A dispatch begins a new attempt, and forgets when the last one was begun."""
     before = StepData(attempt=1, spent=1, epoch=1, started_ms=2, failure=WHY)

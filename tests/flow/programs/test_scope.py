@@ -50,6 +50,24 @@ def test_steps_are_ready_when_all_before_them_is_done() -> None:
     assert (scope.active, scope.done) == (0, True)
 
 
+def test_scopes_of_one_plan_share_nothing_that_changes() -> None:
+    """What follows from the plan is worked out once; each scope begins as if it were the first."""
+    plan = planned(step("a", concurrency=1), step("b", "a", target="service.a"), barrier=True)
+    root = Tree.create(MACHINES, EXECUTION, Status.RUNNING, ExecutionData()).root
+    first = Scope(plan, root)
+    worked_out = plan.notes["outset"]
+    for _ in range(2):
+        scope = Scope(plan, root)
+        assert take_all(scope) == ["a"]
+        end(scope, "a")
+        assert take_all(scope) == ["b"]
+        end(scope, "b")
+        assert scope.done
+    assert not first.done
+    assert take_all(first) == ["a"]
+    assert plan.notes["outset"] is worked_out
+
+
 def test_satisfying_twice_counts_once() -> None:
     """A step that is satisfied again does not count again."""
     scope = scope_of(step("a"), step("b"))

@@ -190,7 +190,7 @@ def test_an_option_for_each_field() -> None:
     """The rows above name every option that a step has, and every option of a start."""
     named = {name for first, second, _ in STEP_OPTIONS for name in (*first, *second)}
     elsewhere = {"id", "workflow", "heartbeat_ms", "at_most_once"}
-    assert {item.name for item in fields(StepDefinition)} - named == elsewhere
+    assert set(StepDefinition._fields) - named == elsewhere
     rows = " ".join(row[0] for row in START_OPTIONS)
     assert {item.name for item in fields(StartOptions)} - set(rows.split()) == {"timeout_ms"}
 

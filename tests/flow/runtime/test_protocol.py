@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -25,6 +24,7 @@ from flow.runtime.protocol import (
     correlation_of,
     failure_of_error,
     parse_correlation,
+    request_headers,
 )
 from flow.step import Step
 
@@ -78,12 +78,35 @@ garbage = st.builds(
         timeout_ms=numbers,
         tell_start=st.booleans(),
         heartbeat_ms=st.none() | numbers,
+        at_most_once=st.just(value=False),
     )
 )
 def test_a_step_request_is_read_as_it_was_written(request: StepRequest) -> None:
     """Nothing of a request is lost on the way, and it does not depend on the routing key."""
     assert StepRequest.read(request.envelope("m1"), "other.key") == request
     assert request.idempotency_key == f"{request.execution}:{request.path}"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"start_within": 30, "heartbeat": 20}, {"at_most_once": True}, {"timeout": 3_600}],
+)
+def test_what_a_definition_asks_for_is_in_the_request(options: dict[str, Any]) -> None:
+    """A worker reads from the headers of a definition what the definition says."""
+    definition = Step.call("a.b", **options).definition()
+    headers = request_headers(definition)
+    read = StepRequest.read(Envelope("", b"1", "m1", "c1", "q", headers), "other.key")
+    assert read == StepRequest(
+        endpoint="a.b",
+        body=b"1",
+        correlation="c1",
+        reply_to="q",
+        headers={},
+        timeout_ms=definition.timeout_ms,
+        tell_start="start_within" in options,
+        heartbeat_ms=beat_of(definition),
+        at_most_once="at_most_once" in options,
+    )
 
 
 def test_a_plain_call_is_a_request_without_an_execution() -> None:
@@ -128,7 +151,7 @@ def test_a_permit_needs_somebody_to_ask() -> None:
     asked = StepRequest(endpoint="a.b", body=b"1", correlation="c", reply_to="q", at_most_once=True)
     assert StepRequest.read(asked.envelope("m1"), "a.b") == asked
     with pytest.raises(CorruptRecord, match="permit"):
-        StepRequest.read(replace(asked, reply_to="").envelope("m1"), "a.b")
+        StepRequest.read(asked._replace(reply_to="").envelope("m1"), "a.b")
 
 
 @given(
@@ -149,12 +172,37 @@ failures = st.builds(
     step=texts,
     fields=st.dictionaries(texts, values, max_size=3),
 )
+# A named tuple's defaults are not left alone by hypothesis: what does not travel is said here.
+nothing = {
+    "failure": st.none(),
+    "retryable": st.just(value=True),
+    "retry_after_ms": st.none(),
+    "asked_to_retry": st.just(value=False),
+}
+successes = st.builds(
+    StepReply,
+    outcome=st.just(Outcome.SUCCESS),
+    body=bodies,
+    headers=headers,
+    reason=st.just(""),
+    **nothing,
+)
+skips = st.builds(
+    StepReply,
+    outcome=st.just(Outcome.SKIP),
+    body=st.just(b"null"),
+    headers=headers,
+    reason=texts,
+    **nothing,
+)
 replies = (
-    st.builds(StepReply, outcome=st.just(Outcome.SUCCESS), body=bodies, headers=headers)
-    | st.builds(StepReply, outcome=st.just(Outcome.SKIP), reason=texts, headers=headers)
+    successes
+    | skips
     | st.builds(
         StepReply,
         outcome=st.just(Outcome.FAILURE),
+        body=st.just(b"null"),
+        reason=st.just(""),
         headers=headers,
         failure=failures,
         retryable=st.booleans(),

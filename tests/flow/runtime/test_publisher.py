@@ -260,6 +260,61 @@ async def test_two_deadlines_at_once_end_no_lane() -> None:
             assert await publisher.publish(to()) is Settlement.CONFIRMED
 
 
+async def test_who_is_told_is_told_once() -> None:
+    """Whoever gives a function is told by it of a settlement, of an error, and of an end."""
+    press = Press()
+    told: list[tuple[Settlement | None, type[Exception] | None]] = []
+
+    def tell(outcome: Settlement | None, error: Exception | None) -> None:
+        told.append((outcome, None if error is None else type(error)))
+
+    async with press.open() as publisher:
+        publisher.post(to(), tell)
+        publisher.post(to("nowhere"), tell)
+        publisher.post(to("q" * 256), tell)
+        assert not told
+        await settle()
+    publisher.post(to(), tell)
+    assert told == [
+        (Settlement.CONFIRMED, None),
+        (Settlement.UNROUTABLE, None),
+        (None, InvalidInput),
+        (None, BrokerUnavailable),
+    ]
+    assert len(publisher) == 0
+
+
+async def test_who_fails_to_be_told_fails_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """An error of whoever is told is logged, and ends no lane and no other message."""
+
+    def fail(_: Settlement | None, error: Exception | None) -> None:
+        raise ValueError("no ears") from error
+
+    async with Press(PublisherSettings(lanes=1)).open() as publisher:
+        publisher.post(to(), fail)
+        assert await publisher.publish(to()) is Settlement.CONFIRMED
+        assert await publisher.publish(to()) is Settlement.CONFIRMED
+        assert len(publisher) == 0
+    assert "no ears" in caplog.text
+
+
+async def test_what_is_too_much_for_a_call_does_not_wait_for_it() -> None:
+    """One lane is woken for what comes together, and another for what its call may not have."""
+    press = Press(PublisherSettings(batch_max=2, lanes=4))
+    async with press.open() as publisher:
+        # Now all lanes wait for something to do.
+        await settle()
+        press.broker.gate.clear()
+        futures = [publisher.send(to()) for _ in range(5)]
+        await settle()
+        assert press.broker.batches == [2, 2, 1]
+        futures += [publisher.send(to()) for _ in range(2)]
+        await settle()
+        assert press.broker.batches == [2, 2, 1, 2]
+        press.broker.gate.set()
+        assert await asyncio.gather(*futures) == [Settlement.CONFIRMED] * 7
+
+
 async def test_a_lane_that_ends_is_no_secret() -> None:
     """If a lane is gone the publisher fails, so that its process is restarted."""
     publisher = Press().publisher

@@ -42,6 +42,7 @@ class UnsteadyStore(MemoryStore):
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock.now_ms)
         self.reads = 0
+        self.loaded: list[str] = []
         self.commits: list[Commit] = []
         self.before: list[BaseException | CommitResult | None] = []
         self.after: list[BaseException | None] = []
@@ -50,6 +51,7 @@ class UnsteadyStore(MemoryStore):
     async def load(self, executions: Sequence[str]) -> Any:
         """Load executions."""
         self.reads += 1
+        self.loaded += executions
         return await super().load(executions)
 
     async def due(self, partition: int, before_ms: int, limit: int) -> Any:
@@ -57,10 +59,10 @@ class UnsteadyStore(MemoryStore):
         self.reads += 1
         return await super().due(partition, before_ms, limit)
 
-    async def active(self, partition: int, after: str, limit: int) -> Any:
+    async def active(self, partition: int, wake_by_ms: int, after: str, limit: int) -> Any:
         """Return ids of executions that have not ended."""
         self.reads += 1
-        return await super().active(partition, after, limit)
+        return await super().active(partition, wake_by_ms, after, limit)
 
     async def outbox(self, partition: int, after: int, limit: int) -> Any:
         """Return what waits to be published."""

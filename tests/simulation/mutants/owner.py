@@ -76,8 +76,9 @@ def timer_lost_on_takeover() -> Sequence[Change]:
 
 def wake_too_late() -> Sequence[Change]:
     """The row of an execution says that it is due a day after its next deadline."""
-    wake = "live.wake_ms(),"
-    return [edit(batch._summary, (wake, f"(wake := live.wake_ms()) and wake + {DAY_MS},"))]
+    wake = "row_wake_ms(live, now_ms),"
+    late = f"(wake := row_wake_ms(live, now_ms)) and wake + {DAY_MS},"
+    return [edit(batch._summary, (wake, late))]
 
 
 def evicted_are_not_woken() -> Sequence[Change]:

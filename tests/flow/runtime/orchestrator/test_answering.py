@@ -13,7 +13,7 @@ from flow.ports import Delivery, Envelope, Publication, Settlement
 from flow.runtime.addresses import Addresses
 from flow.runtime.orchestrator.answering import PAUSE_S, Answering
 from flow.runtime.protocol import Answer
-from flow.runtime.publisher import Publisher
+from flow.runtime.publisher import Publisher, Told
 from flow.testing import FlowHarness
 from tests.flow.runtime.clocks import CountingChance, ManualClock, settle
 from tests.flow.runtime.plain import plain_client
@@ -58,17 +58,16 @@ class Office:
         publisher = cast("Publisher", self)
         self.answering = Answering(publisher, ADDRESSES, self.clock, CountingChance())
 
-    def send(self, publication: Publication) -> asyncio.Future[Settlement]:
+    def post(self, publication: Publication, told: Told) -> None:
         """Publish a message, as far as fate lets it."""
-        future: asyncio.Future[Settlement] = asyncio.get_running_loop().create_future()
         if isinstance(self.fate, Overloaded):
             raise self.fate
         self.sent.append(publication)
+        loop = asyncio.get_running_loop()
         if isinstance(self.fate, FlowError):
-            future.set_exception(self.fate)
+            loop.call_soon(told, None, self.fate)
         else:
-            future.set_result(self.fate)
-        return future
+            loop.call_soon(told, self.fate, None)
 
 
 def letter(reply_to: str = "", **headers: str) -> Letter:

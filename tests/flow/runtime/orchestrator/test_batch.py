@@ -9,6 +9,7 @@ from flow.kernel.events import AbortRequested, SuspendRequested
 from flow.kernel.tree import Tree
 from flow.ports import Envelope
 from flow.runtime.orchestrator.batch import SNAPSHOT_EVERY, Batch
+from flow.runtime.orchestrator.commands import command_of
 from flow.runtime.orchestrator.engine import Engine
 from flow.testing import NEVER, FlowHarness
 from tests.flow.runtime.worlds import Unsteady, single
@@ -102,8 +103,9 @@ async def test_a_record_says_what_and_why() -> None:
         paths = [node.path for node in record.nodes]
         assert len(paths) == len(set(paths))
         # The cancellation of what was out is a command of the same commit.
-        ((row, _, _),) = sealed.commands
+        ((row,), (command,)) = sealed.commit.outbox, sealed.commands
         assert (row.number, row.execution) == (100, "e-1")
+        assert command_of(row, live) == command
         engine.committer.batch = Batch()
 
 

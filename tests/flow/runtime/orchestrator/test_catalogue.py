@@ -29,7 +29,7 @@ from flow.runtime.orchestrator.answering import Answering
 from flow.runtime.orchestrator.catalogue import Catalogue
 from flow.runtime.orchestrator.definitions import Definitions
 from flow.runtime.protocol import ANNOUNCE, Answer, Request
-from flow.runtime.publisher import Publisher
+from flow.runtime.publisher import Publisher, Told
 from flow.step import StepDefinition, StepKind
 from flow.workflow import WorkflowDefinition
 from store.memory import MemoryDatabase, MemoryStore
@@ -77,12 +77,10 @@ class Sender(Publisher):
         super().__init__(broker, clock)
         self.sent: list[Publication] = []
 
-    def send(self, publication: Publication) -> asyncio.Future[Settlement]:
+    def post(self, publication: Publication, told: Told) -> None:
         """Keep it."""
         self.sent.append(publication)
-        settled: asyncio.Future[Settlement] = asyncio.get_running_loop().create_future()
-        settled.set_result(Settlement.CONFIRMED)
-        return settled
+        told(Settlement.CONFIRMED, None)
 
 
 class CountingStore(MemoryStore):

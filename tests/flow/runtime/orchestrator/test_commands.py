@@ -14,7 +14,6 @@ from flow.runtime.orchestrator.commands import (
     attempt_in,
     attempt_of,
     command_of,
-    commands_of,
     target_of,
 )
 from flow.runtime.orchestrator.live import LiveExecution
@@ -65,7 +64,6 @@ async def test_an_attempt_that_is_out_can_be_sent_again() -> None:
         assert target_of(replace(command, node=99)) is None
         assert target_of(replace(command, path="steps/other")) is None
         assert attempt_again(live, live.tree.root) is None
-        assert commands_of([]) == []
 
 
 async def test_an_attempt_with_a_permit_is_never_sent_again() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -173,8 +172,8 @@ async def test_a_message_is_acknowledged_after_the_commit(*, is_written: bool) -
         await cluster.advance(1)
         partition = one.engine.partition_of("e")
         letter = Letter("e")
-        letter.envelope = replace(
-            letter.envelope, type="request.start", body=b'{"workflow":"pair"}'
+        letter.envelope = letter.envelope._replace(
+            type="request.start", body=b'{"workflow":"pair"}'
         )
         commits = one.store.hold("commit")
         one.engine.inbox.put(Received(letter, Source.PARTITION, partition))
@@ -197,7 +196,7 @@ async def test_what_was_decided_upon_a_failed_commit_goes_back_too() -> None:
         letters = [Letter("e"), Letter("e")]
         commits = one.store.hold("commit")
         for letter in letters:
-            begin = replace(letter.envelope, type="request.start", body=b'{"workflow":"pair"}')
+            begin = letter.envelope._replace(type="request.start", body=b'{"workflow":"pair"}')
             letter.envelope = begin
             one.engine.inbox.put(Received(letter, Source.PARTITION, partition))
             await cluster.settle()

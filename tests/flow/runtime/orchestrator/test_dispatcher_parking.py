@@ -235,6 +235,6 @@ async def test_a_refusal_that_comes_twice_parks_once() -> None:
             await worker.refuse()
             await test.settle()
         engine = engine_of(app)
-        assert (engine.counters["refused"], len(engine.dispatcher._refused)) == (1, 1)
+        assert (engine.counters["refused"], len(engine.dispatcher.refusals)) == (1, 1)
         await test.advance(2)
         assert len(worker.requests) == 2

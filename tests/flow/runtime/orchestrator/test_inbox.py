@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
-from flow.runtime.orchestrator.inbox import Handover, Inbox, Item, Lost, Recover, Sweep, Woken
+from flow.runtime.orchestrator.inbox import (
+    PATIENCE,
+    Handover,
+    Inbox,
+    Item,
+    Lost,
+    Recover,
+    Sweep,
+    Woken,
+)
 
 
 async def test_items_come_out_in_order() -> None:
@@ -73,3 +82,33 @@ async def test_housekeeping_keeps_its_order() -> None:
         inbox.put(item)
     assert await inbox.take(2) == housekeeping[:2]
     assert await inbox.take(9) == [*housekeeping[2:], Woken(("a",)), Sweep(1, 1, "")]
+
+
+async def test_a_sweep_lets_others_go_first() -> None:
+    """The next page of a sweep is taken when nothing else waits, and the inbox counts as calm."""
+    inbox = Inbox()
+    inbox.put(Sweep(1, 1, ""))
+    assert not inbox.is_calm
+    await inbox.take(1)
+    assert inbox.is_calm
+    inbox.put(Sweep(1, 1, "e-1"))
+    assert (inbox.is_calm, len(inbox)) == (True, 1)
+    inbox.put(Woken(("a",)))
+    assert (inbox.is_calm, len(inbox)) == (False, 2)
+    assert await inbox.take(9) == [Woken(("a",))]
+    assert (inbox.is_calm, len(inbox)) == (True, 1)
+    assert await inbox.take(9) == [Sweep(1, 1, "e-1")]
+    assert len(inbox) == 0
+
+
+async def test_a_sweep_is_not_passed_over_for_ever() -> None:
+    """However busy the inbox is, a page of a sweep is taken after some turns."""
+    inbox = Inbox()
+    for turn in range(3):
+        following = Sweep(1, 1, f"e-{turn}")
+        inbox.put(following)
+        for _ in range(PATIENCE):
+            inbox.put(Woken(("a",)))
+            assert await inbox.take(1) == [Woken(("a",))]
+        inbox.put(Woken(("a",)))
+        assert await inbox.take(1) == [Woken(("a",)), following]

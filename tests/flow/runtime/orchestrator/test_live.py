@@ -6,17 +6,18 @@ from collections import Counter
 
 from hypothesis import given, strategies as st
 
-from flow import Flow, StepContext
-from flow.ports import Binding, Queue, Topology
+from flow import Flow, RetryPolicy, StepContext
+from flow.ports import Binding, Queue, StoredExecution, Topology
 from flow.runtime.orchestrator.engine import EngineSettings
 from flow.runtime.orchestrator.live import (
     FIRST_SILENCE_MS,
     LONGEST_SILENCE_MS,
     LiveExecution,
     next_resend_ms,
+    row_wake_ms,
 )
 from flow.testing import NEVER, FlowHarness
-from tests.flow.runtime.worlds import Unsteady, single
+from tests.flow.runtime.worlds import Unsteady, chain, single
 
 
 @given(st.integers(0, 10**12), st.integers(0, 10**10))
@@ -91,6 +92,61 @@ async def test_silence_sends_an_attempt_again() -> None:
         assert len(test.calls("work.s1")) == 1
 
 
+async def wake_ms_of(store: Unsteady) -> int | None:
+    """Return when the store says that the execution is due."""
+    (stored,) = (await store.store.load(["e-1"])).values()
+    assert isinstance(stored, StoredExecution)
+    return stored.summary.wake_ms
+
+
+async def test_the_alarm_is_not_moved_by_each_step() -> None:
+    """While steps come and go the first alarm stays; once it has rung in vain it is exact."""
+    app, workflow = chain()
+    store = Unsteady()
+    async with FlowHarness(app, store=store) as test:
+
+        async def work(body: object) -> int:
+            await test.sleep(10)
+            return 1
+
+        test.stub("work.s1", work)
+        test.stub("work.s2", NEVER)
+        await workflow.execute(id="e-1")
+        await test.settle()
+        start, live = test.clock.now_ms(), live_of(app, "e-1")
+        await test.advance(20)
+        first, exact = start + 60_000, start + 70_000
+        assert (live.wake_ms(), live.alarm_ms, await wake_ms_of(store)) == (exact, first, first)
+        await test.advance(41)
+        assert counters_of(app)["sent again"] == 0
+        assert (live.alarm_ms, await wake_ms_of(store)) == (exact, exact)
+        await test.advance(9)
+        assert counters_of(app)["sent again"] == 1
+
+
+async def test_who_leaves_the_memory_says_exactly_when_it_is_due() -> None:
+    """What has to go is not loaded again by an alarm of a step that is over."""
+    app, workflow = chain()
+    store = Unsteady()
+    async with FlowHarness(app, store=store, engine=EngineSettings(live_bytes=1)) as test:
+
+        async def work(body: object) -> int:
+            await test.sleep(10)
+            return 1
+
+        test.stub("work.s1", work)
+        test.stub("work.s2", NEVER)
+        await workflow.execute(id="e-1")
+        await test.settle()
+        start = test.clock.now_ms()
+        await test.advance(20)
+        assert await wake_ms_of(store) == start + 60_000
+        # Whoever comes in takes its place.
+        await workflow.execute(id="e-2")
+        await test.settle()
+        assert await wake_ms_of(store) == start + 70_000
+
+
 async def test_a_long_step_is_not_sent_again_while_its_worker_beats() -> None:
     """Its worker gives signs of life, whatever the handler does; its request is settled."""
     app, workflow = single(timeout=86_400)
@@ -119,6 +175,46 @@ async def test_heartbeats_are_not_written_down() -> None:
         assert records == 2
         await test.advance(50)
         assert live_of(app, "e-1").seq == records
+
+
+async def test_a_row_tells_that_an_attempt_is_out() -> None:
+    """However rare heartbeats are, the row is due within the longest silence, for a sweep."""
+    day_ms, hour_ms = 86_400_000, 3_600_000
+    app, workflow = single(heartbeat=86_400, timeout=10 * 86_400)
+    unsteady = Unsteady()
+    async with FlowHarness(app, store=unsteady) as test:
+        test.stub("work.s1", NEVER)
+        await workflow.execute(id="e-1")
+        await test.settle()
+        begun, live = test.clock.now_ms(), live_of(app, "e-1")
+        assert (live.wake_ms(), await wake_ms_of(unsteady)) == (begun + 3 * day_ms, begun + hour_ms)
+        assert app.host is not None
+        assert app.host.engine is not None
+        # Somebody looks into the store for what is due: it is too soon, and the row moves on.
+        app.host.engine.wake_partition(live.partition, begun + hour_ms)
+        await test.advance(3_602)
+        assert counters_of(app)["sent again"] == 0
+        row_ms = await wake_ms_of(unsteady)
+        assert row_ms is not None
+        assert begun + 2 * hour_ms <= row_ms <= test.clock.now_ms() + hour_ms
+        assert live.alarm_ms is not None
+        assert live.alarm_ms > begun + 2 * day_ms
+
+
+async def test_a_row_that_waits_says_when() -> None:
+    """The row of an execution that waits for a retry names that time, however far away it is."""
+    app, workflow = single(
+        retry=RetryPolicy(max_attempts=2, initial=86_400, maximum=86_400, jitter=0)
+    )
+    unsteady = Unsteady()
+    async with FlowHarness(app, store=unsteady) as test:
+        test.stub("work.s1", ConnectionError())
+        await workflow.execute(id="e-1")
+        await test.settle()
+        live = live_of(app, "e-1")
+        await test.advance(61)
+        assert await wake_ms_of(unsteady) == live.wake_ms()
+        assert row_wake_ms(live, 0) == live.wake_ms() is not None
 
 
 async def test_a_long_step_whose_worker_is_silent_is_sent_again() -> None:
@@ -165,6 +261,23 @@ async def test_what_is_listened_to_stays_in_memory() -> None:
         await workflow.execute(id="e-1")
         await test.advance(5)
         assert live_of(app, "e-1").is_listening
+
+
+async def test_what_has_ended_is_not_listened_to() -> None:
+    """Once its execution has ended, nothing should be heard of a long step any more."""
+    app, workflow = single(heartbeat=10)
+    async with FlowHarness(app) as test:
+
+        async def work(_: object) -> int:
+            await test.sleep(15)
+            return 1
+
+        test.stub("work.s1", work)
+        execution = await workflow.execute(id="e-1")
+        await test.advance(12)
+        assert live_of(app, "e-1").is_listening
+        assert await execution.result() == 1
+        assert not live_of(app, "e-1").is_listening
 
 
 async def test_a_heartbeat_puts_it_off() -> None:

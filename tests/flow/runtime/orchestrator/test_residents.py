@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from flow import Flow, Status
-from flow.errors import CorruptRecord
+from flow.errors import CorruptRecord, ExecutionFailed
 from flow.ports import JournalRecord
 from flow.runtime.orchestrator.engine import Engine, EngineSettings
 from flow.testing import FlowHarness
@@ -40,6 +40,57 @@ async def test_many_wait_outside_of_memory() -> None:
         assert [await each.result() for each in executions] == [1] * 300
         assert test.clock.monotonic() == 1
         assert len(test.calls("work.s1")) == 600
+
+
+async def test_those_that_have_ended_leave_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of executions that have ended only a few stay in memory, and all others that run."""
+    monkeypatch.setattr("flow.runtime.orchestrator.residents.ENDED_KEPT", 5)
+    app, workflow = single(timeout=600)
+    gate = asyncio.Event()
+
+    async def wait() -> int:
+        await gate.wait()
+        return 1
+
+    async with FlowHarness(app) as test:
+        test.stub("work.s1", wait)
+        await asyncio.gather(*(workflow.execute(id=f"open{n}") for n in range(30)))
+        await test.settle()
+        test.stub("work.s1", [2] * 30)
+        ended = [await workflow.execute(id=f"e{n}") for n in range(30)]
+        assert [await each.result() for each in ended] == [2] * 30
+        await test.settle()
+        residents = engine_of(app).residents
+        residents.evict()
+        assert sum(residents.is_in(f"open{n}") for n in range(30)) == 30
+        assert sum(residents.is_in(f"e{n}") for n in range(30)) == 5
+        assert [await each.result() for each in ended] == [2] * 30
+        gate.set()
+
+
+async def test_one_that_has_ended_and_goes_on_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An execution that had failed and was resumed is not one that has ended."""
+    monkeypatch.setattr("flow.runtime.orchestrator.residents.ENDED_KEPT", 0)
+    app, workflow = single(timeout=600)
+    gate = asyncio.Event()
+
+    async def wait() -> int:
+        await gate.wait()
+        return 1
+
+    async with FlowHarness(app) as test:
+        test.stub("work.s1", [ValueError("no")])
+        execution = await workflow.execute(id="e")
+        with pytest.raises(ExecutionFailed):
+            await execution.result()
+        test.stub("work.s1", wait)
+        await execution.resume()
+        await test.settle()
+        engine_of(app).residents.note_end("e")
+        engine_of(app).residents.evict()
+        assert engine_of(app).residents.is_in("e")
+        gate.set()
+        assert await execution.result() == 1
 
 
 async def test_a_reply_brings_its_execution_back() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from flow.errors import BrokerUnavailable
-from flow.ports import Delivery
+from flow.ports import Delivery, Envelope
 from flow.runtime.addresses import Addresses
 from flow.runtime.orchestrator.inbox import Received, Source
 from flow.runtime.orchestrator.subscriptions import Subscriptions
@@ -76,7 +77,7 @@ async def test_it_is_told_where_a_message_came_from() -> None:
     broker = Consumers()
     await broker.subscriptions.open_shared()
     await broker.subscriptions.open([3])
-    letter: Any = object()
+    letter: Any = SimpleNamespace(envelope=Envelope("step.reply", b"1"))
     for receive in broker.receivers.values():
         receive(letter)
     assert [(each.source, each.partition) for each in broker.received] == [

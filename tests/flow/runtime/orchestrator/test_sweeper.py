@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
+from flow import RetryPolicy, Status
 from flow.errors import BrokerUnavailable
 from flow.ports import Publication, Settlement
 from flow.runtime.orchestrator import sweeper
+from flow.runtime.orchestrator.inbox import Sweep
+from flow.testing import NEVER, FlowHarness
 from tests.flow.runtime.clusters import Cluster, Process
+from tests.flow.runtime.worlds import Unsteady, single
 
 
 def incarnations(cluster: Cluster) -> set[str]:
@@ -99,6 +103,7 @@ async def test_who_dies_in_the_middle_leaves_it_to_the_next(
 ) -> None:
     """A sweep whose owner dies is done again by whoever takes the partition."""
     monkeypatch.setattr(sweeper, "PAGE", 5)
+    monkeypatch.setattr(sweeper, "AHEAD", 1)
     async with Cluster(partitions=2) as cluster:
         (one,) = await cluster.start("a")
         await cluster.work()
@@ -125,12 +130,12 @@ def _stop_sweeps_after(process: Process, pages: int) -> None:
     store, count = process.store.store, 0
     active = store.active
 
-    async def some(partition: int, after: str, limit: int) -> Any:
+    async def some(partition: int, wake_by_ms: int, after: str, limit: int) -> Any:
         nonlocal count
         count += 1
         if count > pages:
             process.freezer.freeze()
-        return await active(partition, after, limit)
+        return await active(partition, wake_by_ms, after, limit)
 
     store.active = some  # type: ignore[method-assign]
 
@@ -241,3 +246,47 @@ async def test_a_broker_that_is_away_holds_a_sweep_up(monkeypatch: pytest.Monkey
         cluster.gate.set()
         assert await cluster.results(executions) == list(range(20))
         assert one.engine.counters["swept"] == 20
+
+
+@pytest.mark.parametrize("count", [2, 30])
+async def test_what_merely_waits_is_not_looked_at(count: int) -> None:
+    """A start with another broker loads what is out, and nothing of what waits for a retry."""
+    day = RetryPolicy(max_attempts=2, initial=86_400, maximum=86_400, jitter=0)
+    app, workflow = single(retry=day, timeout=600)
+    unsteady = Unsteady()
+    async with FlowHarness(app, store=unsteady) as test:
+        test.stub("work.s1", [*[ConnectionError()] * count, NEVER, 7])
+        for number in range(count):
+            await workflow.execute(id=f"waits-{number}")
+            await test.settle()
+        out = await workflow.execute(id="out")
+        await test.advance(500)
+        test.crash(broker=True)
+        unsteady.store.loaded.clear()
+        reads = unsteady.store.reads
+        await test.restart()
+        await test.settle()
+        # By the silence it would have been sent again only after another 400 s.
+        assert await out.status() is Status.SUCCESS
+        assert unsteady.store.loaded == ["out"]
+        assert unsteady.store.reads - reads < 60
+
+
+async def test_nobody_waits_for_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a sweep has ever more to do, a process is ready at once, and serves others."""
+    pages = 0
+
+    async def endless(self: sweeper.Sweeper, item: Sweep) -> None:
+        nonlocal pages
+        pages += 1
+        if pages < 10_000:
+            self._engine.inbox.put(Sweep(item.partition, item.term, "e-1"))
+
+    monkeypatch.setattr(sweeper.Sweeper, "step", endless)
+    async with Cluster(partitions=1) as cluster:
+        await cluster.start("a")
+        assert 0 < pages < 1_000
+        await cluster.work()
+        executions = await cluster.execute(3)
+        assert await cluster.results(executions) == [0, 1, 2]
+        assert pages < 10_000

@@ -26,7 +26,7 @@ class Scripted:
         self.answers: Answers = list(answers)
         self.sent: list[Publication] = []
 
-    async def publish(self, publication: Publication) -> Settlement:
+    async def send(self, publication: Publication) -> Settlement:
         """Answer."""
         self.sent.append(publication)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]

@@ -145,7 +145,7 @@ async def test_time_in_the_queue_does_not_count() -> None:
 
     shop = Shop(step(charge))
     async with shop.open():
-        shop.worker._performer._turns._value = 0
+        shop.worker._performer._turns._free = 0
         await shop.ask(request(timeout_ms=1000))
         await shop.clock.advance(60)
         assert (shop.replies(), shop.worker.snapshot().waiting) == ([], 1)

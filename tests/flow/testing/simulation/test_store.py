@@ -42,9 +42,9 @@ async def test_observers_see_a_call_before_its_caller(simulation: Simulation) ->
         seen.append((method, process, args, out, task.done()))
 
     desk.conditions.observers.append(observe)
-    task = desk.start(lambda: desk.store.active(1, limit=5, after="x"))
+    task = desk.start(lambda: desk.store.active(1, 9, limit=5, after="x"))
     assert await task == []
-    assert seen == [("active", desk.process, (1, "x", 5), [], False)]
+    assert seen == [("active", desk.process, (1, 9, "x", 5), [], False)]
     assert leases
 
 

@@ -1,4 +1,4 @@
--- Those that wake soon are few, and are sorted; those that wait for longer are not looked at. A page
+-- Those that wake soon are few, and are sorted, and those that wait for longer are not looked at. A page
 -- in the order of wake times would pass over what comes to wake sooner while pages are read.
 SELECT execution.id
 FROM progress CROSS JOIN execution ON execution.number = progress.execution

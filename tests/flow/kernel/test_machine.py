@@ -117,6 +117,11 @@ def test_a_registry_knows_types_by_identity() -> None:
     registry.require(BELL)
 
 
+def test_a_tag_tells_the_type_and_its_version() -> None:
+    """What is stored with every node is the name and the version of its type."""
+    assert MachineType("lamp", 2, Light, Lamp).tag == "lamp@2"
+
+
 def test_a_machine_type_has_no_tasks_unless_it_says_so() -> None:
     """A type without a task function asks for nothing, in any state."""
     assert [list(BELL.tasks(state, Bell())) for state in Light] == [[], [], []]

@@ -95,8 +95,13 @@ class Crew:
             name: Its name.
         """
         self._wanted[name] = False
-        if self.is_alive(name) and not await self._world.cluster.stop(name, LEAVE_S):
+        if not self.is_alive(name):
+            return
+        leaving = self._world.ledger.leaving
+        leaving.add(name)
+        if not await self._world.cluster.stop(name, LEAVE_S):
             self._world.counts["a process that had to be killed to leave"] += 1
+        leaving.discard(name)
 
     def _ended(self, member: Member) -> None:
         """Start a process again that has ended although nobody wanted that, after a while."""

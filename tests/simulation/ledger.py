@@ -157,6 +157,7 @@ class Ledger:
         waiting: Who waits, or waited, for an answer.
         disturbed_s: When something went wrong last.
         healed_s: Since when nothing goes wrong any more, or None.
+        leaving: The processes that are on their way out in good order.
         observer: The observer of the run, if it is watched; see `tests.simulation.observers`.
     """
 
@@ -170,6 +171,7 @@ class Ledger:
         self.waiting: list[Waiting] = []
         self.disturbed_s = 0.0
         self.healed_s: float | None = None
+        self.leaving: set[str] = set()
         self.observer: Any = None
         self._now = now
         self._count = 0

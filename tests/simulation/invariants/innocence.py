@@ -124,7 +124,8 @@ class IncidentsAreReal(Invariant):
     """A step that runs at most once counts as silent only if something had gone wrong.
 
     What got its permit after everything was well again is heard of, unless its worker was dead by
-    then: its question may have waited in a queue for longer than it lived.
+    then, or on its way out: its question may have waited in a queue for longer than it lived, or
+    left its handler too little time.
     """
 
     name = "incidents are real"
@@ -148,7 +149,7 @@ class IncidentsAreReal(Invariant):
     def _grant(self, execution: str, step: Node, at_s: float) -> None:
         self._granted[execution, step.path] = at_s
         worker = step.data.get("worker")
-        if worker and not self._is_there(worker):
+        if worker and (self.ledger.leaving or not self._is_there(worker)):
             self._orphaned[execution, step.path] = None
 
     def _is_there(self, worker: str) -> bool:

@@ -74,6 +74,19 @@ def test_a_failure_that_was_not_planned_is_seen() -> None:
     assert plant.names(at_the_end=True) == {"no innocent execution fails"}
 
 
+def test_who_leaves_may_leave_an_incident() -> None:
+    """Whoever gets a permit on its way out may not have the time for its handler."""
+    plant = Plant()
+    plant.ledger.healed()
+    plant.clock_s = 1.0
+    plant.ledger.leaving.add("worker-0")
+    plant.begin()
+    plant.commit(plant.write([step("once", "RUNNING", 61)]), rows=[plant.row("once")])
+    plant.record(step("once", "RUNNING", 62, permit="p", worker="w"))
+    plant.record(step("once", "RUNNING", 63, permit="p", worker="w", silent_ms=NOW_MS))
+    assert plant.names() == set()
+
+
 def test_an_incident_without_trouble_is_seen() -> None:
     """A step that counts as silent although all is well, or without a permit, is a violation."""
     plant = Plant()

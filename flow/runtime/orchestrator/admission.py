@@ -8,7 +8,6 @@ we receive from that queue no more; sooner it would only come here again.
 from collections import deque
 from collections.abc import Sequence
 
-from flow.ports import Delivery
 from flow.runtime.orchestrator.engine import Engine
 from flow.runtime.orchestrator.inbox import (
     Happened,
@@ -35,7 +34,7 @@ class Admission:
         """Begin with nobody waiting."""
         self._engine = engine
         self._subscriptions = subscriptions
-        self._strays: list[tuple[int, Delivery]] = []
+        self._strays: list[tuple[int, Received | Resolved]] = []
         self._early: deque[Item] = deque()
 
     def admit(self, items: Sequence[Item]) -> list[Item]:
@@ -77,7 +76,7 @@ class Admission:
             return True
         self._engine.counters["strays"] += 1
         if self._subscriptions.receives(partition):
-            self._strays.append((partition, item.delivery))
+            self._strays.append((partition, item))
         else:
             item.delivery.requeue()
         return False
@@ -116,8 +115,13 @@ class Admission:
 
     def _return_strays(self) -> None:
         strays, self._strays = self._strays, []
-        for partition, delivery in strays:
-            if self._subscriptions.receives(partition):
-                self._strays.append((partition, delivery))
+        ours: list[Item] = []
+        for partition, item in strays:
+            if partition in self._engine.leases:
+                # It was lost, and is ours again: as long as we hold it, nobody else can get this.
+                ours.append(item)
+            elif self._subscriptions.receives(partition):
+                self._strays.append((partition, item))
             else:
-                delivery.requeue()
+                item.delivery.requeue()
+        self._engine.inbox.put_back(ours)

@@ -61,6 +61,24 @@ async def test_a_stray_goes_back_once_nobody_listens_here() -> None:
         held.set()
 
 
+async def test_a_stray_of_a_partition_that_is_ours_again_is_decided_about() -> None:
+    """A message for a partition that was lost and taken again waits for nobody else."""
+    async with Cluster() as cluster:
+        (one,) = await cluster.start("a")
+        admission, partition = parts(one)
+        letter = Letter("e")
+        item = Received(letter, Source.PARTITION, partition)
+        lease = one.engine.leases[partition]
+        one.engine.holdings.drop([partition])
+        assert admission.admit([item]) == []
+        one.engine.holdings.put(lease, one.engine.clock.monotonic() + 10)
+        admission.readmit()
+        assert await one.engine.inbox.take(5) == [item]
+        assert letter.fate == ""
+        admission.readmit()
+        assert len(one.engine.inbox) == 0
+
+
 async def test_what_comes_early_waits_for_the_recovery() -> None:
     """Items for a partition that is ours and not recovered yet are decided about afterwards."""
     async with Cluster() as cluster:

@@ -14,11 +14,14 @@ from tests.servers.daemon import Account, Daemon, ServerFailed, until
 pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).resolve().parents[2]
+# It speaks once the server has become `sleep`: before that, `setpriv` has not asked the kernel yet.
 ORPHANING = """\
-import pathlib, signal, sys
-from tests.servers.daemon import Account, Daemon
+import asyncio, pathlib, signal, sys
+from tests.servers.daemon import Account, Daemon, until
 daemon = Daemon(Account("postgres"), ["sleep", "600"], {}, pathlib.Path(sys.argv[1]))
 daemon.start()
+name = pathlib.Path(f"/proc/{daemon.pid}/comm")
+assert asyncio.run(until(lambda: name.read_text() == "sleep\\n")), "setpriv hangs"
 print(daemon.pid, flush=True)
 signal.pause()
 """

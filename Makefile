@@ -59,8 +59,8 @@ simulate: setup ## Run SEEDS=1000 simulated histories in JOBS=2 processes, from 
 	@$(python) -m tests.simulation --stats --jobs $(or $(JOBS),2) \
 		--seeds $(or $(FIRST),0):$$(( $(or $(FIRST),0) + $(or $(SEEDS),1000) ))
 
-crash-points: setup ## Crash a small flow at every point and every pair of points, in JOBS=2 processes
-	@$(python) -m tests.simulation.crash_points --jobs $(or $(JOBS),2)
+crash-points: setup ## Crash a flow at every point and pair of points, in JOBS=2 processes (KIND=flow|saga|abort)
+	@$(python) -m tests.simulation.crash_points --jobs $(or $(JOBS),2) --kind $(or $(KIND),flow)
 
 mutants: setup ## Search SEEDS=2000 histories for each deliberate bug, in JOBS=2 processes
 	@$(python) -m tests.simulation.mutants search --jobs $(or $(JOBS),2) --seeds 0:$(or $(SEEDS),2000)

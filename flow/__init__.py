@@ -28,6 +28,7 @@ __all__ = [
     "DefinitionError",
     "Execution",
     "ExecutionAborted",
+    "ExecutionCompensated",
     "ExecutionEvent",
     "ExecutionFailed",
     "Fail",
@@ -35,6 +36,7 @@ __all__ = [
     "FlowError",
     "Message",
     "Output",
+    "Report",
     "RequestError",
     "Retry",
     "RetryPolicy",
@@ -44,8 +46,11 @@ __all__ = [
     "Step",
     "StepContext",
     "StepFunction",
+    "StepReport",
     "UnavailableError",
+    "UndoContext",
     "Workflow",
+    "undone",
     "workflow_input",
 ]
 
@@ -56,6 +61,7 @@ _HOMES: Final = {
     "DefinitionError": "flow.errors",
     "Execution": "flow.executions",
     "ExecutionAborted": "flow.errors",
+    "ExecutionCompensated": "flow.errors",
     "ExecutionEvent": "flow.executions",
     "ExecutionFailed": "flow.errors",
     "Fail": "flow.verdict",
@@ -63,6 +69,7 @@ _HOMES: Final = {
     "FlowError": "flow.errors",
     "Message": "flow.message",
     "Output": "flow.handler",
+    "Report": "flow.report",
     "RequestError": "flow.errors",
     "Retry": "flow.verdict",
     "RetryPolicy": "flow.retry",
@@ -72,9 +79,12 @@ _HOMES: Final = {
     "Step": "flow.step",
     "StepContext": "flow.context",
     "StepFunction": "flow.functions",
+    "StepReport": "flow.report",
     "UnavailableError": "flow.errors",
+    "UndoContext": "flow.context",
     "Workflow": "flow.workflows",
-    "workflow_input": "flow.step",
+    "undone": "flow.template",
+    "workflow_input": "flow.template",
 }
 
 

@@ -1,9 +1,10 @@
 from flow.app import Flow
-from flow.context import StepContext
+from flow.context import StepContext, UndoContext
 from flow.errors import (
     CallFailed,
     DefinitionError,
     ExecutionAborted,
+    ExecutionCompensated,
     ExecutionFailed,
     FlowError,
     RequestError,
@@ -13,9 +14,11 @@ from flow.executions import Execution, ExecutionEvent
 from flow.functions import Service, StepFunction
 from flow.handler import Output
 from flow.message import Message
+from flow.report import Report, StepReport
 from flow.retry import RetryPolicy
 from flow.status import Status
-from flow.step import Step, workflow_input
+from flow.step import Step
+from flow.template import undone, workflow_input
 from flow.verdict import Fail, Retry, Skip
 from flow.workflows import Workflow
 
@@ -24,6 +27,7 @@ __all__ = [
     "DefinitionError",
     "Execution",
     "ExecutionAborted",
+    "ExecutionCompensated",
     "ExecutionEvent",
     "ExecutionFailed",
     "Fail",
@@ -31,6 +35,7 @@ __all__ = [
     "FlowError",
     "Message",
     "Output",
+    "Report",
     "RequestError",
     "Retry",
     "RetryPolicy",
@@ -40,7 +45,10 @@ __all__ = [
     "Step",
     "StepContext",
     "StepFunction",
+    "StepReport",
     "UnavailableError",
+    "UndoContext",
     "Workflow",
+    "undone",
     "workflow_input",
 ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from flow.errors import InvalidInput, MissingSteps
-from flow.names import check_endpoint, check_name, service_of
+from flow.names import check_endpoint, check_name, check_topic, service_of
 from flow.step import StepDefinition, StepKind
 from flow.workflow import WorkflowDefinition
 
@@ -89,6 +89,10 @@ def check_announcement(announcement: Announcement) -> Announcement:
         raise InvalidInput(f"the announced step {step.id!r}", reason)
     for name in (*step.requires, step.fallback or step.id):
         check_name("step", name)
+    if step.undo is not None:
+        check_name("step", step.undo.id)
+        check_target = check_endpoint if step.undo.kind is StepKind.CALL else check_topic
+        check_target(step.undo.target)
     return announcement
 
 
@@ -144,19 +148,33 @@ def _rules(announcement: Announcement) -> Iterable[tuple[str, bool]]:
     """Go through what is checked: the names of the parts, and whether they are right."""
     step = announcement.step
     schemas = (announcement.input, announcement.output)
-    limits = (step.start_within_ms, step.concurrency, step.heartbeat_ms)
-    labels = cast("object", step.labels)
     yield "kind", step.kind is StepKind.CALL
     yield "requires", isinstance(step.requires, tuple)
-    yield "timeout_ms", _is_count(step.timeout_ms)
-    for name, limit in zip(("start_within_ms", "concurrency", "heartbeat_ms"), limits, strict=True):
-        yield name, limit is None or _is_count(limit)
+    yield from _limits(step)
     yield "optional", isinstance(step.optional, bool)
     yield "at_most_once", isinstance(step.at_most_once, bool)
     yield "fallback", isinstance(step.fallback, str)
-    yield "labels", _are_texts(labels)
+    yield "labels", _are_texts(cast("object", step.labels))
     yield "workflow", step.workflow is None
+    yield "undo", step.undo is None or _is_undo(cast("object", step.undo))
     yield "schemas", all(each is None or isinstance(each, Mapping) for each in schemas)
+
+
+def _is_undo(undo: object) -> bool:
+    """Return whether a value is what takes a step back. What it refers to is looked at later."""
+    if not isinstance(undo, StepDefinition) or undo.kind is StepKind.WORKFLOW:
+        return False
+    in_graph = undo.requires or undo.fallback or undo.optional or undo.concurrency
+    is_alone = not (in_graph or undo.undo or undo.workflow or undo.at_most_once)
+    is_right = is_alone and all(is_right for _, is_right in _limits(undo))
+    return is_right and _are_texts(cast("object", undo.labels))
+
+
+def _limits(step: StepDefinition) -> Iterable[tuple[str, bool]]:
+    limits = (step.start_within_ms, step.concurrency, step.heartbeat_ms)
+    yield "timeout_ms", _is_count(step.timeout_ms)
+    for name, limit in zip(("start_within_ms", "concurrency", "heartbeat_ms"), limits, strict=True):
+        yield name, limit is None or _is_count(limit)
 
 
 def _are_texts(labels: object) -> bool:

@@ -215,7 +215,7 @@ def _draw_tails() -> str:
     """Draw random ends of ids; return one of them, and keep the others."""
     digits = os.urandom(_RANDOM_BYTES * _TAILS).hex()
     width = 2 * _RANDOM_BYTES
-    tail, *others = (digits[at : at + width] for at in range(0, len(digits), width))
+    tail, *others = [digits[at : at + width] for at in range(0, len(digits), width)]
     _tails.extend(others)
     return tail
 

@@ -90,7 +90,11 @@ class Declarations(Service):
                 default the result is an object of the leaves' outputs by id.
             options: `version`: its author's version; `on_success`, `on_failure`, `on_end`:
                 steps that run once the outcome is known; `barrier`: keep levels apart;
-                `timeout`: seconds an execution may take; `labels`: for people and tools.
+                `timeout`: seconds an execution may take; `labels`: for people and tools;
+                `on_error`: what happens when a step has failed for good: `stop`, `continue` with
+                what does not depend on it, or `compensate`; `on_undo_error`: whether the other
+                undos follow when one has failed, `continue` or `stop`; `settle_within`: seconds to
+                wait for word of an attempt that was ended by force before its step is undone (60).
 
         Raises:
             DefinitionError: It is not a workflow; every offender is named.

@@ -8,8 +8,9 @@ from flow.catalogue import OpenDefinition
 from flow.errors import InvalidOption
 from flow.names import check_name
 from flow.options import check_options, check_seconds
-from flow.step import FromStep, Step, StepDefinition, Template, to_template
-from flow.workflow import WorkflowDefinition
+from flow.step import Step, StepDefinition
+from flow.template import FromStep, Template, to_template
+from flow.workflow import OnError, OnUndoError, WorkflowDefinition
 
 __all__ = ["WorkflowOptions", "define", "definitions_of", "returns_of"]
 
@@ -24,6 +25,9 @@ class WorkflowOptions(TypedDict, total=False):
     barrier: bool
     timeout: float
     labels: Mapping[str, str]
+    on_error: OnError
+    on_undo_error: OnUndoError
+    settle_within: float
 
 
 def define(
@@ -47,9 +51,10 @@ def define(
     """
     owner = f"workflow {id!r}"
     check_options(owner, options, WorkflowOptions)
-    timeout = options.get("timeout")
-    if timeout is not None:
-        check_seconds(owner, "timeout", timeout)
+    timeout, settle_within = options.get("timeout"), options.get("settle_within")
+    for name, seconds in (("timeout", timeout), ("settle_within", settle_within)):
+        if seconds is not None:
+            check_seconds(owner, name, seconds)
     definition = WorkflowDefinition(
         id=check_name("workflow", id),
         steps=definitions_of(steps),
@@ -59,6 +64,9 @@ def define(
         barrier=options.get("barrier", False),
         timeout_ms=None if timeout is None else round(timeout * 1000),
         labels=dict(options.get("labels", {})),
+        on_error=options.get("on_error", ""),
+        on_undo_error=options.get("on_undo_error", ""),
+        settle_within_ms=None if settle_within is None else round(settle_within * 1000),
     )
     if names:
         wanted = (check_name("step", name) for name in names)

@@ -2,16 +2,19 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, Literal, TypedDict, TypeVar, Unpack, cast
+from typing import Any, Final, Generic, Literal, TypeVar, Unpack
 
 from flow import codec
+from flow.bulk import BulkFilter, BulkResult, PruneResult, names_of
 from flow.client import Client
 from flow.clock import HybridClock
-from flow.errors import ExecutionAborted, ExecutionFailed
-from flow.handler import decode_result
+from flow.errors import ExecutionAborted, ExecutionCompensated, ExecutionFailed
+from flow.handler import value_of
 from flow.names import check_name
 from flow.options import check_options, check_seconds
+from flow.report import Report
 from flow.status import Status
+from flow.step import Step
 
 __all__ = [
     "BulkFilter",
@@ -50,55 +53,6 @@ class ExecutionEvent:
     id: str
 
 
-class BulkFilter(TypedDict, total=False):
-    """Which executions a bulk command is for; by default all that it makes sense for.
-
-    * `workflow`: those of this workflow.
-    * `status`: those in one of these.
-    * `labels`: those with all of these labels.
-    * `incidents`: those that need a person.
-    """
-
-    workflow: str
-    status: "Sequence[Status | str]"
-    labels: Mapping[str, str]
-    incidents: bool
-
-
-@dataclass(frozen=True, slots=True)
-class BulkResult:
-    """What came of a bulk command.
-
-    Args:
-        matched: How many executions matched.
-        done: How many have obeyed.
-        refused: How many could not.
-        reasons: How many of these, by reason.
-        failed: How many could not be reached in time; the same command can be given again.
-        failed_ids: The first hundred of these.
-    """
-
-    matched: int
-    done: int
-    refused: int
-    reasons: Mapping[str, int]
-    failed: int
-    failed_ids: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PruneResult:
-    """What was pruned.
-
-    Args:
-        executions: How many executions were deleted.
-        tombstones: How many ids of executions that were deleted before are free again.
-    """
-
-    executions: int
-    tombstones: int
-
-
 class Execution(Generic[ResultT]):
     """One run of a workflow.
 
@@ -122,7 +76,8 @@ class Execution(Generic[ResultT]):
         """Wait until it has ended, and return its result.
 
         Raises:
-            ExecutionFailed: It failed; the error has the report.
+            ExecutionFailed: It failed; the error's report has everything about it.
+            ExecutionCompensated: It failed, or was aborted, and what it did was taken back.
             ExecutionAborted: It was aborted.
             ExecutionPruned: It ended so long ago that its result is gone.
             UnknownExecution: There is no such execution.
@@ -137,12 +92,8 @@ class Execution(Generic[ResultT]):
         """
         status = Status.parse(answer["status"])
         if status is Status.SUCCESS:
-            if self._returns is Any:
-                # It comes from JSON, and that is what it is wanted as.
-                return cast("ResultT", answer["output"])
-            body = codec.dumps(answer["output"])
-            result: ResultT = decode_result(
-                self._returns, body, f"the result of execution {self.id!r}"
+            result: ResultT = value_of(
+                self._returns, answer["output"], f"the result of execution {self.id!r}"
             )
             return result
         report = answer["report"]
@@ -150,16 +101,26 @@ class Execution(Generic[ResultT]):
         reason = str(codec.decode_failure(failure)) if failure else status.value
         if status is Status.ABORTED:
             raise ExecutionAborted(self.id, failure["message"] if failure else "", report)
+        if status is Status.COMPENSATED:
+            raise ExecutionCompensated(self.id, reason if failure else "on request", report)
         raise ExecutionFailed(self.id, reason, report)
 
-    async def report(self) -> dict[str, Any]:
+    async def report(self) -> Report:
+        """Return what happened in it: an entry for each run and each undo, as a value.
+
+        Raises:
+            UnknownExecution: There is no such execution.
+        """
+        return Report.from_dict(await self._ask("report", {}))
+
+    async def describe(self) -> dict[str, Any]:
         """Return everything about it: status, times, input, output, and every step's story.
 
         Raises:
             UnknownExecution: There is no such execution.
         """
-        report: dict[str, Any] = await self._ask("show", {})
-        return report
+        view: dict[str, Any] = await self._ask("show", {})
+        return view
 
     async def status(self) -> Status:
         """Return where it stands.
@@ -167,7 +128,7 @@ class Execution(Generic[ResultT]):
         Raises:
             UnknownExecution: There is no such execution.
         """
-        return Status.parse((await self.report())["status"])
+        return Status.parse((await self.describe())["status"])
 
     async def steps(self) -> dict[str, Status]:
         """Return the status of every step by its id.
@@ -177,7 +138,7 @@ class Execution(Generic[ResultT]):
         """
         return {
             step["id"]: Status.parse(step["status"])
-            for step in (await self.report())["steps"]
+            for step in (await self.describe())["steps"]
             if "hook" not in step
         }
 
@@ -249,16 +210,57 @@ class Execution(Generic[ResultT]):
         """
         return await self._control("resume", {"reason": reason})
 
-    async def abort(self, reason: str = "") -> Status:
+    async def abort(self, reason: str = "", *, compensate: bool = False) -> Status:
         """End it. What is out is cancelled, and its results are not wanted any more.
 
         Args:
             reason: Why, for the history and whoever waits.
+            compensate: Whether what ran is undone.
+
+        Returns:
+            ABORTED; or COMPENSATING, as long as something is being undone.
 
         Raises:
             NotPossible: It has ended otherwise.
         """
-        return await self._control("abort", {"reason": reason})
+        arguments: dict[str, Any] = {"reason": reason}
+        if compensate:
+            arguments["compensate"] = True
+        return await self._control("abort", arguments)
+
+    async def undo(self, *steps: "Step[Any] | str", reason: str = "") -> Status:
+        """Undo what ran in an execution that has ended; undos that failed are tried again.
+
+        Args:
+            steps: Only these, and what depends on them; or their ids. By default all.
+            reason: Why, for the history.
+
+        Returns:
+            COMPENSATING, as long as something is being undone.
+
+        Raises:
+            NotPossible: It has not ended.
+            UnknownStep: There is no such step.
+        """
+        names = [step if isinstance(step, str) else step.id for step in steps]
+        return await self._control("undo", {"steps": names, "reason": reason})
+
+    async def resolve(self, step: "Step[Any] | str", reason: str) -> Status:
+        """Say that a person has dealt with an undo that failed; it counts as done from now on.
+
+        Args:
+            step: The step, or its id; for a step of a sub-workflow the ids with a slash between.
+            reason: What was done, for the history and the report.
+
+        Returns:
+            COMPENSATED, if everything else is undone.
+
+        Raises:
+            NotPossible: No undo of that step has failed.
+            UnknownStep: There is no such step.
+        """
+        name = step if isinstance(step, str) else step.id
+        return await self._control("resolve", {"step": name, "reason": reason})
 
     async def delete(self) -> None:
         """Forget an execution that has ended, with its history.
@@ -313,6 +315,7 @@ class Executions:
         status: Sequence[Status | str] = (),
         workflow: str = "",
         labels: Mapping[str, str] | None = None,
+        incidents: bool = False,
         before: str = "",
         limit: int = 100,
     ) -> list[dict[str, Any]]:
@@ -322,13 +325,15 @@ class Executions:
             status: Only these.
             workflow: Only of this workflow.
             labels: Only with all of these labels.
+            incidents: Only those that a person has to look at.
             before: Only those created before this one: the last of the page before.
             limit: How many at most.
         """
         arguments = {
-            "statuses": _names(status),
+            "statuses": names_of(status),
             "workflow": workflow,
             "labels": dict(labels or {}),
+            "incidents": incidents,
             "before": before,
             "limit": limit,
         }
@@ -343,9 +348,17 @@ class Executions:
         """Resume an execution; see `Execution.resume`."""
         return await self.get(id).resume()
 
-    async def abort(self, id: str, reason: str = "") -> Status:
+    async def abort(self, id: str, reason: str = "", *, compensate: bool = False) -> Status:
         """Abort an execution; see `Execution.abort`."""
-        return await self.get(id).abort(reason)
+        return await self.get(id).abort(reason, compensate=compensate)
+
+    async def undo(self, id: str, *steps: "Step[Any] | str", reason: str = "") -> Status:
+        """Undo what ran in an execution; see `Execution.undo`."""
+        return await self.get(id).undo(*steps, reason=reason)
+
+    async def resolve(self, id: str, step: "Step[Any] | str", reason: str) -> Status:
+        """Say that an undo that failed is dealt with; see `Execution.resolve`."""
+        return await self.get(id).resolve(step, reason)
 
     async def delete(self, id: str) -> None:
         """Delete an execution; see `Execution.delete`."""
@@ -380,14 +393,35 @@ class Executions:
         """
         return await self._control_all("resume", {"reason": reason}, chosen)
 
-    async def abort_all(self, *, reason: str = "", **chosen: Unpack[BulkFilter]) -> BulkResult:
+    async def abort_all(
+        self,
+        *,
+        reason: str = "",
+        compensate: bool = False,
+        **chosen: Unpack[BulkFilter],
+    ) -> BulkResult:
         """Abort all executions that match; by default those that have not ended.
+
+        Args:
+            reason: Why, for histories.
+            compensate: Whether what ran is undone.
+            chosen: See `BulkFilter`.
+        """
+        options: dict[str, Any] = {"reason": reason}
+        if compensate:
+            options["compensate"] = True
+        return await self._control_all("abort", options, chosen)
+
+    async def undo_all(self, *, reason: str = "", **chosen: Unpack[BulkFilter]) -> BulkResult:
+        """Undo what ran in all executions that match; by default those that failed or were aborted.
+
+        Those that have succeeded are undone if `status="SUCCESS"` says so.
 
         Args:
             reason: Why, for histories.
             chosen: See `BulkFilter`.
         """
-        return await self._control_all("abort", {"reason": reason}, chosen)
+        return await self._control_all("undo", {"reason": reason}, chosen)
 
     async def prune(self, older_than: float, dedupe_for: float = DEDUPE_FOR_S) -> PruneResult:
         """Delete executions that ended long ago, with their results, reports and histories.
@@ -410,13 +444,13 @@ class Executions:
     async def _control_all(
         self,
         verb: str,
-        options: Mapping[str, str],
+        options: Mapping[str, Any],
         chosen: BulkFilter,
     ) -> BulkResult:
         check_options(f"{verb}_all", chosen, BulkFilter)
         wanted = {
             "workflow": chosen.get("workflow", ""),
-            "statuses": _names(chosen.get("status", ())),
+            "statuses": names_of(chosen.get("status", ())),
             "labels": dict(chosen.get("labels", {})),
             "incidents": chosen.get("incidents", False),
         }
@@ -433,8 +467,3 @@ class Executions:
 
     def _command(self) -> str:
         return self._clients().chance.new_id()
-
-
-def _names(status: Status | str | Sequence[Status | str]) -> list[str]:
-    chosen = [status] if isinstance(status, Status | str) else status
-    return [item.value if isinstance(item, Status) else item for item in chosen]

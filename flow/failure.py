@@ -7,6 +7,10 @@ from typing import Any
 __all__ = ["Failure"]
 
 
+RUN = "run"
+"""The phase of a failure in which the handler may have had an effect."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why a step or an execution failed.
@@ -18,6 +22,9 @@ class Failure:
         traceback: The remote traceback's end, or an empty string.
         step: The id of the step that is to blame, for the failure of a whole execution.
         fields: The error's typed fields, if it is one of ours. JSON values.
+        phase: What was being done: `run`, or something before it, so that the handler surely did
+            not start: `request` (putting the input together), `validate` (reading it), `prepare`
+            (the step's hook).
     """
 
     type: str
@@ -25,6 +32,7 @@ class Failure:
     traceback: str = ""
     step: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    phase: str = RUN
 
     def __str__(self) -> str:
         """Return the type's last part and the message."""

@@ -1,22 +1,38 @@
 """Decorated functions: steps and services made from what a program already has."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Generic, ParamSpec, TypeVar, Unpack, cast, overload
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
 
 from flow.catalogue import Announcement
 from flow.errors import DuplicateDefinition, InvalidOption
-from flow.handler import Binding, Schema, bind, schema
-from flow.names import check_part, check_topics
+from flow.handler import Binding, Schema, bind, bind_prepare, bind_undo, schema
+from flow.names import check_part, check_topics, service_of
 from flow.options import check_options, check_seconds
 from flow.retry import RetryPolicy
 from flow.runtime.service import SUBSCRIBER_RETRY, Endpoint
 from flow.step import Step, StepKind, StepOptions
+from flow.template import FromRun
 
 __all__ = ["Functions", "Service", "StepFunction"]
 
 Parameters = ParamSpec("Parameters")
 ReturnT = TypeVar("ReturnT")
 ResultT = TypeVar("ResultT")
+UndoParameters = ParamSpec("UndoParameters")
+UndoT = TypeVar("UndoT")
+
+
+class UndoOptions(TypedDict, total=False):
+    """The options of a step's undo; see `StepFunction.undo`."""
+
+    id: str
+    timeout: float
+    start_within: float
+    retry: RetryPolicy
+    heartbeat: float
+    labels: Mapping[str, str]
+    exactly_once: bool
 
 
 class StepFunction(Step[ResultT], Generic[Parameters, ReturnT, ResultT]):
@@ -26,6 +42,7 @@ class StepFunction(Step[ResultT], Generic[Parameters, ReturnT, ResultT]):
         function: The function.
         endpoint: `service.method`.
         binding: What its signature means.
+        functions: Where the endpoint is served.
         options: The step's options.
     """
 
@@ -34,6 +51,7 @@ class StepFunction(Step[ResultT], Generic[Parameters, ReturnT, ResultT]):
         function: Callable[Parameters, ReturnT],
         endpoint: str,
         binding: Binding,
+        functions: "Functions",
         **options: Unpack[StepOptions],
     ) -> None:
         """Keep the function; its input follows from its signature unless the options say it."""
@@ -41,7 +59,8 @@ class StepFunction(Step[ResultT], Generic[Parameters, ReturnT, ResultT]):
             options["input"] = binding.template
         super().__init__(StepKind.CALL, endpoint, binding.returns, **options)
         self.function = function
-        self._handler = binding.handler
+        self._binding = binding
+        self._functions = functions
         self._schema: Schema | None = None
         self.__doc__ = function.__doc__
         self.__name__ = getattr(function, "__name__", self.id)
@@ -51,10 +70,105 @@ class StepFunction(Step[ResultT], Generic[Parameters, ReturnT, ResultT]):
         """Call the plain function: no broker, no store, no retry."""
         return self.function(*args, **kwargs)
 
+    @overload
+    def undo(
+        self, function: Callable[UndoParameters, UndoT], /
+    ) -> Callable[UndoParameters, UndoT]: ...
+
+    @overload
+    def undo(self, function: None = None, /, **options: Unpack[UndoOptions]) -> "Undoing": ...
+
+    def undo(
+        self, function: Callable[..., Any] | None = None, /, **options: Unpack[UndoOptions]
+    ) -> Any:
+        """Say by which function the step is taken back. It stays the plain function.
+
+        It is served as `service.function`, by the step's service. Its parameters take what the
+        step's function takes, by the same rules, and one that is annotated `UndoContext[…]` takes
+        what is known of the run. Workflows that were made before are not changed.
+
+        Args:
+            function: The function; left out when options are given.
+            options: `id`, `timeout`, `start_within`, `retry`, `heartbeat` and `labels`, as for a
+                step; and `exactly_once`: its effect and its reply are one transaction, in which a
+                run that comes later is refused, if its endpoint is `exactly_once` too.
+
+        Raises:
+            BindingError: Its signature does not say where a parameter comes from.
+            DuplicateDefinition: The endpoint is served already.
+            InvalidOption: There is an undo already, or an option makes no sense.
+        """
+        undoing = Undoing(self, self._binding, self._functions, options)
+        return undoing if function is None else undoing(function)
+
+    def prepare(self, function: Callable[UndoParameters, UndoT]) -> Callable[UndoParameters, UndoT]:
+        """Have a function called in front of the step's, by the same worker and within its time.
+
+        Its parameters take what the step's function takes, by the same rules. If it raises, the
+        attempt fails and the step's function is not called, so that nothing is to be undone. It
+        may raise `Skip`, `Fail` and `Retry` too. What it returns is not looked at.
+
+        Args:
+            function: The function. It stays the plain function.
+
+        Raises:
+            BindingError: Its signature does not say where a parameter comes from.
+            InvalidOption: There is one already.
+        """
+        endpoint = self._functions.endpoints[self.target]
+        name = str(getattr(function, "__name__", "prepare"))
+        if endpoint.prepare is not None:
+            raise InvalidOption(repr(self), "prepare", name, "it has a prepare hook already")
+        hook = bind_prepare(function, self._binding, owner=f"{self.target} ({name})")
+        self._functions.endpoints[self.target] = replace(endpoint, prepare=hook)
+        return function
+
     def announcement(self) -> Announcement:
         """Return what its service announces: the step, and the JSON that it takes and returns."""
-        shape = self._schema = self._schema or schema(self._handler)
+        shape = self._schema = self._schema or schema(self._binding.handler)
         return Announcement(step=self.definition(), input=shape["input"], output=shape["output"])
+
+
+class Undoing:
+    """What `@step.undo(...)` returns: has a function take the step back.
+
+    Args:
+        step: The step.
+        run: What the signature of its function means.
+        functions: Where the undo is served.
+        options: Its options; wrong ones are refused here.
+    """
+
+    def __init__(
+        self, step: Step[Any], run: Binding, functions: "Functions", options: UndoOptions
+    ) -> None:
+        """Keep them for the function that follows."""
+        check_options(f"the undo of step {step.id!r}", options, UndoOptions)
+        self._step = step
+        self._run = run
+        self._functions = functions
+        self._options = options
+
+    def __call__(
+        self, function: Callable[UndoParameters, UndoT]
+    ) -> Callable[UndoParameters, UndoT]:
+        """Serve the function, and take the step back by it; it stays the plain function."""
+        name = check_part("method", getattr(function, "__name__", ""))
+        endpoint = f"{service_of(self._step.target)}.{name}"
+        handler = bind_undo(function, self._run, owner=endpoint)
+        options = {**_without_exactly_once(self._options), "input": FromRun()}
+        undo: Step[Any] = Step(StepKind.CALL, endpoint, Any, **cast("StepOptions", options))
+        exactly_once = self._options.get("exactly_once", False)
+        served = Endpoint(endpoint, handler, exactly_once, is_undo=True)
+        if self._step.undo_step is None:
+            # Whatever is wrong with it must be found before the step is changed.
+            self._functions.add_endpoint(served)
+        self._step.undo_with(undo)
+        return function
+
+
+def _without_exactly_once(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if key != "exactly_once"}
 
 
 class FunctionOptions(StepOptions, total=False):
@@ -129,14 +243,13 @@ class Functions:
         name = check_part("method", getattr(function, "__name__", ""))
         endpoint = f"{service}.{name}"
         exactly_once = options.get("exactly_once", False)
-        of_step = cast(
-            "StepOptions",
-            {key: value for key, value in options.items() if key != "exactly_once"},
-        )
+        of_step = cast("StepOptions", _without_exactly_once(options))
         requires: Sequence[Step[Any] | str] | None = options.get("requires", ())
         # A step with an input of its own gets that as one body, like an endpoint.
         binding = bind(function, requires=None if "input" in options else requires, owner=endpoint)
-        step: StepFunction[..., Any, Any] = StepFunction(function, endpoint, binding, **of_step)
+        step: StepFunction[..., Any, Any] = StepFunction(
+            function, endpoint, binding, self, **of_step
+        )
         if binding.requires:
             step.require(*binding.requires)
         if step.id in self.steps:

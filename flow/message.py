@@ -2,13 +2,26 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from flow import codec
 from flow.errors import TooLarge
 from flow.names import HEADERS_LIMIT, check_header, is_reserved_header
 
 __all__ = ["Message", "check_headers", "user_headers"]
+
+_USUAL: Final = frozenset(
+    {
+        "flow-actor",
+        "flow-attempt",
+        "flow-endpoint",
+        "flow-execution",
+        "flow-outcome",
+        "flow-path",
+        "flow-timeout",
+    }
+)
+"""Headers of the system that most messages have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +87,9 @@ def user_headers(headers: Mapping[str, str]) -> dict[str, str]:
         headers: What arrived.
     """
     found: dict[str, str] = {}
+    if headers.keys() <= _USUAL:
+        # Nearly all messages have no others, and one comparison says so.
+        return found
     for name in headers:
         # The system's own are nearly always in lower case, and told by that without a call.
         if name[:5] != "flow-" and not is_reserved_header(name):

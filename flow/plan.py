@@ -6,11 +6,16 @@ makes a plan from a definition; nothing here computes.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
-from flow.step import StepDefinition, Template
+from flow.step import StepDefinition
+from flow.template import Template
+from flow.workflow import OnError, OnUndoError
 
 __all__ = ["Plan", "PlannedStep", "StartOptions"]
+
+SETTLE_WITHIN_MS: Final = 60_000
+"""How long to wait for word of an attempt that was ended by force, unless a workflow says it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +34,8 @@ class StartOptions:
         fallback: Steps that stand in for failed ones, by the id of the failing step.
         output: The id of the step whose output is the result; empty leaves it to the
             definition.
+        on_error: What happens when a step has failed for good; empty leaves it to the definition.
+        on_undo_error: Whether other undos follow a failed one; empty leaves it to the definition.
     """
 
     start_at: tuple[str, ...] = ()
@@ -40,6 +47,8 @@ class StartOptions:
     max_attempts: Mapping[str, int] = field(default_factory=dict[str, int])
     fallback: Mapping[str, str] = field(default_factory=dict[str, str])
     output: str = ""
+    on_error: OnError | Literal[""] = ""
+    on_undo_error: OnUndoError | Literal[""] = ""
 
 
 class PlannedStep(NamedTuple):
@@ -54,6 +63,7 @@ class PlannedStep(NamedTuple):
         stands_in_for: The number of the step that it is the fallback of, or None. Such a step
             is not dispatched by its requirements.
         plan: The plan of the sub-workflow, or None.
+        undo: What takes it back, or None.
     """
 
     definition: StepDefinition
@@ -63,6 +73,7 @@ class PlannedStep(NamedTuple):
     fallback: int | None = None
     stands_in_for: int | None = None
     plan: "Plan | None" = None
+    undo: "PlannedStep | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +93,10 @@ class Plan:
             reason for each.
         needed: Of the steps outside, those whose results are referred to by steps inside: the
             number, and the ids of the steps that need it.
+        on_error: What happens when a step has failed for good.
+        on_undo_error: Whether the other undos follow when one has failed for good.
+        settle_within_ms: How long to wait for word of an attempt that was ended by force, before
+            its step is undone.
         notes: What follows from the plan, where programs keep it: they work it out once, and not
             for every execution. No part of the plan's value.
     """
@@ -96,6 +111,9 @@ class Plan:
     timeout_ms: int | None
     outside: Mapping[int, str]
     needed: Mapping[int, tuple[str, ...]]
+    on_error: OnError = "stop"
+    on_undo_error: OnUndoError = "continue"
+    settle_within_ms: int = SETTLE_WITHIN_MS
     notes: dict[str, Any] = field(
         default_factory=dict[str, Any], init=False, repr=False, compare=False
     )

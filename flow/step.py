@@ -4,37 +4,27 @@ A `Step` is what a program holds and passes around: it can be called on, require
 its output. A `StepDefinition` is what goes into a workflow's definition: a value without Python
 types or functions, the same after a trip through JSON.
 
-A step's input is a *template*: what it is made of, and from where. Templates are built from
-references (`hold.output.id`, `workflow_input.total`) and literal JSON values.
+A step's input is a template; see `flow.template`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from enum import Enum
-from math import isfinite
-from typing import Any, Final, Generic, NamedTuple, TypedDict, TypeVar, Unpack, cast, overload
+from typing import Any, Final, Generic, NamedTuple, TypedDict, TypeVar, Unpack, overload
 
-from flow.errors import InvalidOption, InvalidReference
+from flow.errors import InvalidOption
 from flow.names import check_endpoint, check_name, check_topic
 from flow.options import check_options, check_seconds
 from flow.retry import RetryPolicy
+from flow.template import (
+    FromStep,
+    OutputReference,
+    Reference,
+    Template,
+    template_steps,
+    to_template,
+)
 
-__all__ = [
-    "Composed",
-    "FromInput",
-    "FromOutcome",
-    "FromStep",
-    "Listed",
-    "Literal",
-    "OutputReference",
-    "Step",
-    "StepDefinition",
-    "StepKind",
-    "StepOptions",
-    "Template",
-    "WorkflowInput",
-    "workflow_input",
-]
+__all__ = ["Step", "StepDefinition", "StepKind", "StepOptions"]
 
 ResultT = TypeVar("ResultT")
 ReturnT = TypeVar("ReturnT")
@@ -43,198 +33,11 @@ DEFAULT_TIMEOUT: Final = 60.0
 """Seconds of run time that a step has unless it says otherwise."""
 
 _NO_LABELS: Final[Mapping[str, str]] = {}
+_NOT_FOR_UNDO: Final = ("requires", "fallback", "optional", "concurrency", "undo")
 _SECONDS: Final = ("timeout", "start_within", "heartbeat")
-
-PathPart = str | int
-
-
-# ------------------------------------------------------------------------------- templates
-
-
-@dataclass(frozen=True, slots=True)
-class FromInput:
-    """The execution's input, or what is at a path inside it."""
-
-    path: tuple[PathPart, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class FromStep:
-    """The output of a step, or what is at a path inside it."""
-
-    step: str
-    path: tuple[PathPart, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class FromOutcome:
-    """How the execution ended: the input of a hook (`on_success`, `on_failure`, `on_end`)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Literal:
-    """A JSON value that is written in the definition itself."""
-
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Composed:
-    """An object made of templates, in order."""
-
-    fields: tuple[tuple[str, "Template"], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """An array made of templates."""
-
-    items: tuple["Template", ...]
-
-
-Template = FromInput | FromStep | FromOutcome | Literal | Composed | Listed
-
-
-def template_steps(template: Template | None) -> Iterator[str]:
-    """Go through the ids of the steps that a template refers to.
-
-    Args:
-        template: The template, or None for the execution's input as it is.
-    """
-    match template:
-        case FromStep(step=step):
-            yield step
-        case Composed(fields=fields):
-            for _, inner in fields:
-                yield from template_steps(inner)
-        case Listed(items=items):
-            for inner in items:
-                yield from template_steps(inner)
-        case _:
-            return
-
-
-class WorkflowInput:
-    """The execution's input, as something to refer to: `workflow_input.order.total`.
-
-    Attributes and items lead inside. Use items where a name is not a Python identifier, or
-    begins with an underscore.
-    """
-
-    __slots__ = ("_path",)
-
-    def __init__(self, path: tuple[PathPart, ...] = ()) -> None:
-        """Refer to what is at *path*; users begin at `workflow_input`."""
-        self._path = path
-
-    def __getattr__(self, name: str) -> "WorkflowInput":
-        """Refer to the field called *name*."""
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return WorkflowInput((*self._path, name))
-
-    def __getitem__(self, key: PathPart) -> "WorkflowInput":
-        """Refer to a field by name, or to an element by index."""
-        return WorkflowInput((*self._path, key))
-
-    def __repr__(self) -> str:
-        """Return the reference as it is written."""
-        return f"workflow_input{_written(self._path)}"
-
-    def __template__(self) -> Template:
-        # A public name would shadow the field of that name.
-        return FromInput(self._path)
-
-
-workflow_input: Final = WorkflowInput()
-"""The execution's input; see `WorkflowInput`."""
-
-
-class OutputReference:
-    """A step's output, as something to refer to: `hold.output.id`.
-
-    Attributes and items lead inside. Whoever refers to an output requires its step.
-    """
-
-    __slots__ = ("_path", "_step")
-
-    def __init__(self, step: "str", path: tuple[PathPart, ...] = ()) -> None:
-        """Refer to what is at *path* in the output of *step*; users begin at `step.output`."""
-        self._step = step
-        self._path = path
-
-    def __getattr__(self, name: str) -> "OutputReference":
-        """Refer to the field called *name*."""
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return OutputReference(self._step, (*self._path, name))
-
-    def __getitem__(self, key: PathPart) -> "OutputReference":
-        """Refer to a field by name, or to an element by index."""
-        return OutputReference(self._step, (*self._path, key))
-
-    def __repr__(self) -> str:
-        """Return the reference as it is written."""
-        return f"{self._step}.output{_written(self._path)}"
-
-    def __template__(self) -> Template:
-        # A public name would shadow the field of that name.
-        return FromStep(self._step, self._path)
-
-
-def _written(path: Sequence[PathPart]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-
-
-def to_template(owner: str, value: object) -> Template:
-    """Return the template that a user wrote as references, mappings, lists and literals.
-
-    Args:
-        owner: Whose mapping it is, for the error.
-        value: What the user wrote.
-
-    Raises:
-        InvalidReference: It holds something that is neither a reference nor JSON.
-    """
-    if isinstance(value, Mapping):
-        return _composed(owner, cast("Mapping[Any, Any]", value))
-    if isinstance(value, list | tuple):
-        return _listed(owner, cast("Sequence[object]", value))
-    match value:
-        case WorkflowInput() | OutputReference():
-            return value.__template__()
-        case Step():
-            return FromStep(cast("Step[Any]", value).id)
-        case FromInput() | FromStep() | FromOutcome() | Literal() | Composed() | Listed():
-            return value
-        case _:
-            return _literal(owner, value)
-
-
-def _literal(owner: str, value: object) -> Literal:
-    if value is None or isinstance(value, bool | int | str):
-        return Literal(value)
-    if isinstance(value, float) and isfinite(value):
-        return Literal(value)
-    raise InvalidReference(owner, repr(value)[:200], "is neither a reference nor a JSON value")
-
-
-def _composed(owner: str, value: Mapping[Any, Any]) -> Template:
-    names = [name for name in value if not isinstance(name, str)]
-    if names:
-        raise InvalidReference(owner, repr(names[0]), "is not a string, as names in JSON are")
-    fields = tuple((name, to_template(owner, inner)) for name, inner in value.items())
-    if all(isinstance(inner, Literal) for _, inner in fields):
-        return Literal({name: inner.value for name, inner in fields if isinstance(inner, Literal)})
-    return Composed(fields)
-
-
-def _listed(owner: str, value: Sequence[object]) -> Template:
-    items = tuple(to_template(owner, inner) for inner in value)
-    if all(isinstance(inner, Literal) for inner in items):
-        return Literal([inner.value for inner in items if isinstance(inner, Literal)])
-    return Listed(items)
-
+# Most steps of a large workflow have these options only, about which there is nothing to check,
+# and of which a definition is made in a third of the time.
+_PLAIN: Final = frozenset({"id", "requires", "input"})
 
 # ----------------------------------------------------------------------------- definitions
 
@@ -268,6 +71,8 @@ class StepDefinition(NamedTuple):
         workflow: The `WorkflowDefinition` of the sub-workflow, or None.
         heartbeat_ms: A third of how long its worker may be silent, or None for the default.
         at_most_once: Whether its handler must not run twice, whatever happens.
+        undo: The `StepDefinition` of what takes it back, or None. It has an endpoint or a topic,
+            an input, and policies; it requires nothing.
     """
 
     id: str
@@ -285,6 +90,7 @@ class StepDefinition(NamedTuple):
     workflow: Any = None
     heartbeat_ms: int | None = None
     at_most_once: bool = False
+    undo: Any = None
 
 
 # -------------------------------------------------------------------------------- the step
@@ -305,9 +111,10 @@ class StepOptions(TypedDict, total=False):
     labels: Mapping[str, str]
     heartbeat: float
     at_most_once: bool
+    undo: "Step[Any] | str"
 
 
-class Step(Generic[ResultT]):
+class Step(Reference, Generic[ResultT]):
     """A unit of work that a workflow is made of.
 
     Make one with `Step.call`, `Step.publish` or `Step.sub_workflow`, or by decorating a function
@@ -328,6 +135,9 @@ class Step(Generic[ResultT]):
     * `heartbeat`: for a long step: it is sent again after a silence of three times so many seconds.
     * `at_most_once`: its handler runs once or not at all. It has no `retry`, and a person has to
       look at it if its worker falls silent.
+    * `undo`: what takes it back when its workflow is compensated: an endpoint, which gets the same
+      input, or a step, whose input may refer to all that this one's may, to this step's output and
+      to `undone`.
 
     Args:
         kind: How it is carried out.
@@ -344,21 +154,30 @@ class Step(Generic[ResultT]):
         **options: Unpack[StepOptions],
     ) -> None:
         """Check the options and keep them."""
-        owner = f"the step for {target!r}"
-        check_options(owner, options, StepOptions)
-        default = target.rpartition(".")[2] if kind is StepKind.CALL else target
-        self.id = check_name("step", options.get("id", default))
+        self._is_plain = options.keys() <= _PLAIN
+        if not self._is_plain:
+            check_options(f"the step for {target!r}", options, StepOptions)
+        if "id" in options:
+            self.id = check_name("step", options["id"])
+        else:
+            default = target.rpartition(".")[2] if kind is StepKind.CALL else target
+            self.id = check_name("step", default)
         self.kind = kind
         self.target = target
         self.returns = returns
         self.workflow: Any = None
         self.fallback = options.get("fallback", "")
+        self.undo_step: Step[Any] | None = None
         self._required: tuple[Step[Any] | str, ...] = tuple(options.get("requires", ()))
         self._template: Template | None = None
         if "input" in options:
             self._template = to_template(f"the input of step {self.id!r}", options["input"])
         self._options = options
-        self._check_options()
+        if not self._is_plain:
+            self._check_options()
+        if "undo" in options:
+            undo = options["undo"]
+            self.undo_with(Step.call(undo) if isinstance(undo, str) else undo)
 
     @overload
     @classmethod
@@ -416,7 +235,7 @@ class Step(Generic[ResultT]):
         definition = getattr(workflow, "definition", workflow)
         step: Step[Any] = Step(StepKind.WORKFLOW, definition.id, Any, **options)
         rule = "a sub-workflow has no attempts; set it on the steps inside"
-        step._refuse(("timeout", "start_within", "retry"), rule)
+        step.refuse(("timeout", "start_within", "retry"), rule)
         step.workflow = definition
         return step
 
@@ -425,9 +244,15 @@ class Step(Generic[ResultT]):
         """The step's output, as something to refer to in another step's input."""
         return OutputReference(self.id)
 
+    def __template__(self) -> Template:
+        return FromStep(self.id)
+
     @property
     def requires(self) -> tuple[str, ...]:
         """The ids of the steps that have to be done before, references included."""
+        if self._template is None and len(self._required) == 1:
+            [step] = self._required
+            return (step if isinstance(step, str) else step.id,)
         required = [step if isinstance(step, str) else step.id for step in self._required]
         if self._template is not None:
             required += template_steps(self._template)
@@ -445,8 +270,36 @@ class Step(Generic[ResultT]):
         self._required += steps
         return self
 
+    def undo_with(self, step: "Step[Any]") -> "Step[ResultT]":
+        """Say what takes the step back. Workflows that were made before are not changed.
+
+        Args:
+            step: Calls an endpoint, or publishes to a topic.
+
+        Returns:
+            The step itself.
+
+        Raises:
+            InvalidOption: An undo cannot be like that, or there is one already.
+        """
+        if self.undo_step is not None:
+            raise InvalidOption(
+                repr(self), "undo", repr(step), f"it has {self.undo_step!r} already"
+            )
+        if self.kind is StepKind.WORKFLOW:
+            rule = "a sub-workflow is undone step by step; set it on the steps inside"
+            raise InvalidOption(repr(self), "undo", repr(step), rule)
+        if step.kind is StepKind.WORKFLOW:
+            rule = "an undo calls an endpoint or publishes to a topic"
+            raise InvalidOption(repr(self), "undo", repr(step), rule)
+        step.refuse(_NOT_FOR_UNDO, f"it is the undo of {self.id!r}, and not in the graph")
+        self.undo_step = step
+        return self
+
     def definition(self) -> StepDefinition:
         """Return the step as a value."""
+        if self._is_plain and not (self.workflow or self.fallback or self.undo_step):
+            return StepDefinition(self.id, self.kind, self.target, self.requires, self._template)
         options = self._options
         fallback = self.fallback if isinstance(self.fallback, str) else self.fallback.id
         # By position, because names would take four times as long.
@@ -466,7 +319,23 @@ class Step(Generic[ResultT]):
             self.workflow,
             _milliseconds(options.get("heartbeat")),
             options.get("at_most_once", False),
+            # What it refers to is there: the step has run, and so has what that requires.
+            self.undo_step and self.undo_step.definition()._replace(requires=()),
         )
+
+    def refuse(self, names: Sequence[str], rule: str) -> None:
+        """Raise if an option is set that is not for a step like this.
+
+        Args:
+            names: The names of such options.
+            rule: Why they are not.
+
+        Raises:
+            InvalidOption: One of them is set.
+        """
+        for name in names:
+            if name in self._options:
+                raise InvalidOption(repr(self), name, repr(self._options.get(name)), rule)
 
     def __repr__(self) -> str:
         """Return what it is and what it is called."""
@@ -483,14 +352,9 @@ class Step(Generic[ResultT]):
             rule = "it is a RetryPolicy(max_attempts=…)"
             raise InvalidOption(repr(self), "retry", repr(options["retry"]), rule)
         if self.kind is not StepKind.CALL:
-            self._refuse(("heartbeat", "at_most_once"), "only a step that calls an endpoint has it")
+            self.refuse(("heartbeat", "at_most_once"), "only a step that calls an endpoint has it")
         if options.get("at_most_once"):
-            self._refuse(("retry",), "a step that runs at most once is not tried again")
-
-    def _refuse(self, names: Sequence[str], rule: str) -> None:
-        for name in names:
-            if name in self._options:
-                raise InvalidOption(repr(self), name, repr(self._options.get(name)), rule)
+            self.refuse(("retry",), "a step that runs at most once is not tried again")
 
 
 def _milliseconds(seconds: float | None) -> int | None:

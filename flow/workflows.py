@@ -1,6 +1,7 @@
 """Workflows as users hold them: to draw, to change, and to run."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
 from flow import codec, planner
@@ -14,12 +15,9 @@ from flow.message import check_headers
 from flow.names import check_name
 from flow.options import check_options, check_seconds
 from flow.plan import StartOptions
-from flow.step import (
-    Step,
-    StepDefinition,
-    template_steps,
-)
-from flow.workflow import WorkflowDefinition
+from flow.step import Step, StepDefinition
+from flow.template import template_steps
+from flow.workflow import OnError, OnUndoError, WorkflowDefinition
 
 __all__ = ["Workflow", "Workflows"]
 
@@ -45,6 +43,8 @@ class ExecuteOptions(TypedDict, total=False):
     * `max_attempts`: how often steps are tried, by id.
     * `fallback`: steps that stand in for failed ones, by id.
     * `output`: the step whose output is the result.
+    * `on_error`: what happens when a step has failed for good: `stop`, `continue`, `compensate`.
+    * `on_undo_error`: whether the other undos follow when one has failed: `continue` or `stop`.
     """
 
     id: str
@@ -61,6 +61,8 @@ class ExecuteOptions(TypedDict, total=False):
     max_attempts: Mapping[str, int]
     fallback: Mapping[str, str]
     output: "str | Step[Any]"
+    on_error: OnError
+    on_undo_error: OnUndoError
 
 
 class Workflow(Generic[ResultT]):
@@ -187,7 +189,8 @@ class Workflow(Generic[ResultT]):
             options: See `ExecuteOptions`.
 
         Raises:
-            ExecutionFailed: It failed; the error has the report.
+            ExecutionFailed: It failed; the error's report has everything about it.
+            ExecutionCompensated: It failed, and what it did was taken back.
             ExecutionAborted: It was aborted.
             ExecutionConflict: The id belongs to another start.
         """
@@ -221,10 +224,12 @@ class Workflow(Generic[ResultT]):
     ) -> tuple[Execution[ResultT], Mapping[str, Any]]:
         client = self._clients()
         id_ = check_name("execution", options.get("id") or client.chance.new_id())
-        # What was encoded here was checked then, and is not checked again.
-        arguments = _arguments(self.id, codec.loads(encode_value(input)), options)
+        # What was encoded here was checked then, and goes into the request as it is.
+        arguments = _arguments(self.id, codec.fragment(encode_value(input)), options)
         within = None if wait else ANSWER_WITHIN_S
-        answer = await client.ask("start", {**arguments, "wait": wait}, id_, within_s=within)
+        if wait:
+            arguments["wait"] = True
+        answer = await client.ask("start", arguments, id_, within_s=within)
         returns = Any if options.get("output") else self._returns
         return Execution(id_, self._clients, returns), answer
 
@@ -247,15 +252,7 @@ def start_arguments(workflow: str, body: bytes, options: ExecuteOptions) -> dict
 
 
 def _arguments(workflow: str, value: object, options: ExecuteOptions) -> dict[str, Any]:
-    arguments: dict[str, Any] = {
-        "workflow": workflow,
-        "input": value,
-        "headers": {},
-        "labels": {},
-        "options": {},
-        "results": {},
-        "results_from": "",
-    }
+    arguments: dict[str, Any] = {"workflow": workflow, "input": value}
     if options:
         arguments.update(_departures(options))
     return arguments
@@ -277,6 +274,8 @@ def _departures(options: ExecuteOptions) -> dict[str, Any]:
         max_attempts=dict(options.get("max_attempts", {})),
         fallback=dict(options.get("fallback", {})),
         output="".join(_ids([options["output"]])) if "output" in options else "",
+        on_error=options.get("on_error", ""),
+        on_undo_error=options.get("on_undo_error", ""),
     )
     results = {
         step: codec.loads(encode_value(value, f"the result of step {step!r}"))
@@ -316,16 +315,7 @@ def _with_steps(
     definition: WorkflowDefinition,
     steps: tuple[StepDefinition, ...],
 ) -> WorkflowDefinition:
-    return WorkflowDefinition(
-        id=definition.id,
-        steps=steps,
-        version=definition.version,
-        output=definition.output,
-        hooks=definition.hooks,
-        barrier=definition.barrier,
-        timeout_ms=definition.timeout_ms,
-        labels=definition.labels,
-    )
+    return replace(definition, steps=steps)
 
 
 class Workflows:
@@ -421,7 +411,8 @@ class Workflows:
         """Make no new attempts for a whole workflow, until `unpause`.
 
         What is out lands, and is recorded. Executions can be started meanwhile, and begin after
-        the pause. It returns when no orchestrator makes an attempt any more.
+        the pause. It returns when no orchestrator makes an attempt any more. What is being undone
+        is not held up by it.
 
         Args:
             id: The workflow's id.

@@ -61,9 +61,12 @@ class MemoryDelivery:
         place: Its number in the order of the queue.
         size: What it counts for against the bound, in bytes.
         returns: How often it was given back.
+
+    Attributes:
+        unsettled: The table of those that it is in the hands of, once it was handed out.
     """
 
-    __slots__ = ("_unsettled", "envelope", "place", "returns", "routing_key", "size")
+    __slots__ = ("envelope", "place", "returns", "routing_key", "size", "unsettled")
 
     def __init__(
         self, envelope: Envelope, routing_key: str, place: int, size: int, returns: int = 0
@@ -73,36 +76,30 @@ class MemoryDelivery:
         self.place = place
         self.size = size
         self.returns = returns
-        self._unsettled = _NOT_HANDED_OUT
+        self.unsettled = _NOT_HANDED_OUT
 
     @property
     def redelivered(self) -> bool:
         """Whether it may have been delivered before."""
         return self.returns > 0
 
-    def hand_out(self, consumer: "Consumer") -> None:
-        """Put it into the hands of a consumer. What the consumer raises leaves the method."""
-        self._unsettled = unsettled = consumer.unsettled
-        unsettled[self] = consumer
-        consumer.receive(self)
-
     def ack(self) -> None:
         """Tell the queue that the message is done with."""
-        consumer = self._unsettled.pop(self, None)
+        consumer = self.unsettled.pop(self, None)
         if consumer is not None:
             consumer.queue.forget(self)
             consumer.replenish()
 
     def requeue(self) -> None:
         """Give the message back to its place in the queue."""
-        consumer = self._unsettled.pop(self, None)
+        consumer = self.unsettled.pop(self, None)
         if consumer is not None:
             consumer.queue.put_back(self)
             consumer.replenish()
 
     def reject(self) -> None:
         """Send the message to the queue's dead-letter exchange."""
-        consumer = self._unsettled.pop(self, None)
+        consumer = self.unsettled.pop(self, None)
         if consumer is not None:
             consumer.queue.discard(self, REJECTED)
             consumer.replenish()
@@ -305,7 +302,9 @@ class MemoryQueue:
         elif len(waiting) > 1:
             waiting.rotate(-1)
         try:
-            message.hand_out(consumer)
+            message.unsettled = unsettled = consumer.unsettled
+            unsettled[message] = consumer
+            consumer.receive(message)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever the user's code raises
             self._report(consumer, error)
             message.requeue()
@@ -331,4 +330,6 @@ def weigh(publication: Publication) -> int:
     """
     envelope = publication.envelope
     headers = envelope.headers
-    return len(envelope.body) + len("".join((*headers, *headers.values())))
+    size = len(envelope.body)
+    # Replies of a step that succeeded have none.
+    return size + len("".join((*headers, *headers.values()))) if headers else size

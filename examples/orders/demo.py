@@ -45,9 +45,9 @@ def progress_table(report: Mapping[str, Any]) -> Table:
 
 async def watch_live(execution: Execution[Parcel], console: Console) -> None:
     """Redraw the table whenever something happens."""
-    with Live(progress_table(await execution.report()), console=console) as live:
+    with Live(progress_table(await execution.describe()), console=console) as live:
         async for _ in execution:
-            live.update(progress_table(await execution.report()))
+            live.update(progress_table(await execution.describe()))
 
 
 async def watch_lines(execution: Execution[Parcel], console: Console) -> None:
@@ -69,7 +69,7 @@ async def main() -> int:
         watch = watch_live if console.is_terminal else watch_lines
         await watch(execution, console)
         parcel = await execution.result()
-        report = await execution.report()
+        report = await execution.describe()
     console.print()
     if not console.is_terminal:
         console.print(progress_table(report))

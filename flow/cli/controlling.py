@@ -1,9 +1,9 @@
-"""`flow suspend`, `resume`, `abort` and `delete`: executions by their ids, or by a filter."""
+"""`flow suspend`, `resume`, `abort`, `undo`, `resolve` and `delete`: by ids, or by a filter."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 
@@ -12,22 +12,25 @@ from flow.cli.failures import Exit, exit_code
 from flow.cli.looking import LIMIT
 from flow.cli.options import Flag, Ids, Many, Text, Where, output_of, pairs, statuses
 from flow.cli.output import Output, status_text
-from flow.cli.session import Session, changing
+from flow.cli.session import Mode, Session, changing
 from flow.cli.target import find
 from flow.errors import ConfigurationError, RequestError, listed
 from flow.executions import BulkFilter, BulkResult
 from flow.status import Status
 
-__all__ = ["Filters", "abort", "delete", "resume", "suspend"]
+__all__ = ["Filters", "abort", "delete", "resolve", "resume", "suspend", "undo"]
 
 UNASKED: Final = 10
 """How many executions a filter may match before a person is asked."""
+_NOT_RUNNING: Final = "note: no process runs this flow; flow dev FILE:APP does, and then undoes it"
 SHOWN: Final = 5
 """How many executions that could not be reached are named."""
 _MATCHED: Final[Mapping[str, Sequence[Status]]] = {
     "suspend": (Status.PENDING, Status.RUNNING),
     "resume": (Status.SUSPENDING, Status.SUSPENDED),
     "abort": (Status.PENDING, Status.RUNNING, Status.SUSPENDING, Status.SUSPENDED),
+    # What has succeeded is undone only if that is said.
+    "undo": (Status.FAILURE, Status.ABORTED),
 }
 """What a filter without a status means: those that the verb makes a difference to."""
 
@@ -115,6 +118,7 @@ def resume(
 
 def abort(
     *execution: Ids,
+    compensate: Flag = False,
     reason: Text = "",
     filters: Filters | None = None,
     where: Where | None = None,
@@ -125,11 +129,60 @@ def abort(
 
     Args:
         execution: The ids of executions.
+        compensate: Undo what has run.
         reason: Why, for the history and whoever waits.
         filters: Which executions, instead of ids.
         where: Which flow, and how to print.
     """
-    return _Control("abort", {"reason": reason}, filters, where).run(execution)
+    arguments: dict[str, Any] = {"reason": reason}
+    if compensate:
+        arguments["compensate"] = True
+    return _Control("abort", arguments, filters, where).run(execution)
+
+
+def undo(
+    *execution: Ids,
+    step: Many = (),
+    reason: Text = "",
+    filters: Filters | None = None,
+    where: Where | None = None,
+) -> int:
+    """Undo what ran: in executions that have ended, by their ids, or in all that match.
+
+    Undos that have failed are tried again. It prints COMPENSATING while something is being undone.
+
+    Args:
+        execution: The ids of executions.
+        step: Only this step, and what depends on it. May be given more than once.
+        reason: Why, for the history.
+        filters: Which executions, instead of ids; by default those that failed or were aborted.
+        where: Which flow, and how to print.
+    """
+    if step and not execution:
+        raise ConfigurationError(f"undo --step {step[0]}", "it goes with the ids of executions")
+    arguments: dict[str, Any] = {"reason": reason}
+    if step:
+        arguments["steps"] = list(step)
+    return _Control("undo", arguments, filters, where).run(execution)
+
+
+def resolve(
+    execution: Ids,
+    step: Annotated[str, Parameter(name="STEP")],
+    /,
+    *,
+    reason: Annotated[str, Parameter(show_default=False)],
+    where: Where | None = None,
+) -> int:
+    """Say that you have dealt with an undo that failed, so that it counts as done.
+
+    Args:
+        execution: The execution's id.
+        step: The step; for a step of a sub-workflow the ids with a slash between.
+        reason: What you have done, for the history and the report.
+        where: Which flow, and how to print.
+    """
+    return asyncio.run(_each("resolve", [execution], {"step": step, "reason": reason}, where))
 
 
 def delete(execution: Ids, /, *more: Ids, yes: Flag = False, where: Where | None = None) -> int:
@@ -204,11 +257,19 @@ class _Control:
             return await executions.suspend_all(clock=clock, reason=reason, **chosen)
         if self._verb == "resume":
             return await executions.resume_all(reason=reason, **chosen)
-        return await executions.abort_all(reason=reason, **chosen)
+        if self._verb == "undo":
+            return await executions.undo_all(reason=reason, **chosen)
+        compensate = "compensate" in self._arguments
+        return await executions.abort_all(reason=reason, compensate=compensate, **chosen)
 
 
 _NOBODY: Final = BulkResult(0, 0, 0, {}, 0, ())
-_DONE: Final = {"suspend": "suspended", "resume": "resumed", "abort": "aborted"}
+_DONE: Final = {
+    "suspend": "suspended",
+    "resume": "resumed",
+    "abort": "aborted",
+    "undo": "undone, or being so",
+}
 
 
 def _tell_none(output: Output) -> int:
@@ -255,6 +316,9 @@ async def _each(
             else:
                 answers.append({"execution": name, **answer})
                 _tell(output, answers[-1])
+        undoing = any(each.get("status") == Status.COMPENSATING.value for each in answers)
+        if undoing and session.mode is Mode.OWNER:
+            output.note(_NOT_RUNNING)
     if output.is_json:
         output.data(answers)
     if failures:

@@ -1,4 +1,4 @@
-"""`flow list`, `flow show` and `flow history`."""
+"""`flow list`, `flow show`, `flow report` and `flow history`."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,14 +13,16 @@ from flow.cli.failures import Exit
 from flow.cli.options import Flag, Ids, Many, Text, Where, output_of, pairs, statuses
 from flow.cli.output import Output
 from flow.cli.pages import changes, execution_list, execution_page, history_page
+from flow.cli.reports import report_page
 from flow.cli.session import Mode, Session, reading
 from flow.cli.target import find
 from flow.clock import SystemClock, sleep
-from flow.errors import InvalidOption
+from flow.errors import ConfigurationError, InvalidOption
+from flow.report import Report
 from flow.runtime.tasks import TaskGroup
 from flow.status import Status
 
-__all__ = ["ListOptions", "history", "list_executions", "show"]
+__all__ = ["ListOptions", "history", "list_executions", "report", "show"]
 
 LIMIT: Final = 10_000
 """How many executions are listed at most."""
@@ -89,6 +91,28 @@ def show(execution: Ids, /, *, watch: Flag = False, where: Where | None = None) 
     return asyncio.run(_show(execution, where, watch=watch))
 
 
+def report(execution: Ids, /, *, yaml: Flag = False, where: Where | None = None) -> int:
+    """Tell what happened in an execution: each run and each undo, in their order.
+
+    Args:
+        execution: The execution's id.
+        yaml: Print YAML, for programs.
+        where: Which flow, and how to print.
+    """
+    output = output_of(where)
+    if yaml and output.is_json:
+        raise ConfigurationError("--json and --yaml", "choose one of the two")
+    document = asyncio.run(_ask(where, "report", {}, execution))
+    if output.is_json:
+        output.data(document)
+    elif yaml:
+        output.lines(Report.from_dict(document).to_yaml().splitlines())
+    else:
+        width = output.out.width if output.out.is_terminal else None
+        output.lines(report_page(Report.from_dict(document), width))
+    return Exit.OK
+
+
 def history(execution: Ids, /, *, where: Where | None = None) -> int:
     """Show what happened to an execution, oldest first.
 
@@ -105,9 +129,11 @@ def history(execution: Ids, /, *, where: Where | None = None) -> int:
     return Exit.OK
 
 
-async def _ask(where: Where | None, verb: str, arguments: dict[str, Any]) -> Any:
+async def _ask(
+    where: Where | None, verb: str, arguments: dict[str, Any], execution: str = ""
+) -> Any:
     async with reading(find(where), output_of(where).note) as session:
-        return await session.ask(verb, arguments)
+        return await session.ask(verb, arguments, execution)
 
 
 async def _history(execution: str, where: Where | None) -> list[dict[str, Any]]:

@@ -171,7 +171,14 @@ def _all_steps(steps: Sequence[Document], prefix: str) -> Iterator[tuple[str, Do
     for step in steps:
         name = prefix + step.get("hook", step["id"])
         yield name, step
-        yield from _all_steps(step.get("steps", ()), f"{name}/")
+        yield from _all_steps(_below(step), f"{name}/")
+
+
+def _below(step: Document) -> Sequence[Document]:
+    """Return what is shown below a step: the steps inside, and its undo."""
+    undo = step.get("undo")
+    inner = step.get("steps", ())
+    return inner if undo is None else [*inner, {**undo, "id": "undo"}]
 
 
 # ---------------------------------------------------------------------------------- the tree
@@ -194,7 +201,7 @@ def _branches(
     for number, step in enumerate(steps, start=1):
         is_last = number == len(steps)
         yield f"{guide}{'└─' if is_last else '├─'} ", step, steps
-        yield from _branches(step.get("steps", ()), f"{guide}{'   ' if is_last else '│  '}")
+        yield from _branches(_below(step), f"{guide}{'   ' if is_last else '│  '}")
 
 
 def _details(step: Document, view: Document, now_ms: int, told: str = "") -> Iterator[Text]:

@@ -42,6 +42,11 @@ _COMMANDS: Final[Mapping[str, tuple[_Command, ...]]] = {
     "Look": (
         _Command("list", "looking:list_executions", "List executions, the newest first."),
         _Command("show", "looking:show", "Show an execution with all its steps."),
+        _Command(
+            "report",
+            "looking:report",
+            "Tell what happened in an execution: each run and each undo, in their order.",
+        ),
         _Command("history", "looking:history", "Show what happened to an execution, oldest first."),
         _Command("workflows", "shapes:workflows", "List the workflows."),
         _Command(
@@ -70,6 +75,16 @@ _COMMANDS: Final[Mapping[str, tuple[_Command, ...]]] = {
             "of executions by their ids, or of all that match.",
         ),
         _Command("abort", "controlling:abort", "End executions: by their ids, or all that match."),
+        _Command(
+            "undo",
+            "controlling:undo",
+            "Undo what ran: in executions that have ended, by their ids, or in all that match.",
+        ),
+        _Command(
+            "resolve",
+            "controlling:resolve",
+            "Say that you have dealt with an undo that failed, so that it counts as done.",
+        ),
         _Command(
             "delete", "controlling:delete", "Forget executions that have ended, with their history."
         ),

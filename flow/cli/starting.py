@@ -25,10 +25,11 @@ from flow.cli.pages import execution_page
 from flow.cli.session import Mode, Session, changing
 from flow.cli.target import find
 from flow.clock import SystemChance, SystemClock, sleep
-from flow.errors import ExecutionAborted, ExecutionFailed, FlowError
+from flow.errors import ExecutionAborted, ExecutionCompensated, ExecutionFailed, FlowError
 from flow.names import check_name
 from flow.runtime.tasks import TaskGroup
 from flow.status import Status
+from flow.workflow import OnError, OnUndoError
 from flow.workflows import ExecuteOptions, start_arguments
 
 __all__ = ["StartOptions", "start"]
@@ -56,6 +57,8 @@ class StartOptions:
         retry: How often a step is tried: STEP=NUMBER.
         fallback: A step that stands in for a failed one: STEP=STEP.
         output: The step whose output is the result.
+        on_error: What happens when a step has failed for good; by default as the workflow says.
+        on_undo_error: Whether the other undos follow when one has failed.
         result: The result of a step that therefore does not run: STEP=JSON.
         results_from: An earlier execution to take the results of skipped steps from.
         header: Metadata for every step: NAME=VALUE.
@@ -74,6 +77,8 @@ class StartOptions:
     retry: Many = ()
     fallback: Many = ()
     output: Text = ""
+    on_error: Annotated[OnError | None, Parameter(show_default=False)] = None
+    on_undo_error: Annotated[OnUndoError | None, Parameter(show_default=False)] = None
     result: Many = ()
     results_from: Text = ""
     header: Many = ()
@@ -104,6 +109,10 @@ class StartOptions:
             options["timeout"] = self.timeout
         if self.output:
             options["output"] = self.output
+        if self.on_error is not None:
+            options["on_error"] = self.on_error
+        if self.on_undo_error is not None:
+            options["on_undo_error"] = self.on_undo_error
         return options
 
 
@@ -205,4 +214,6 @@ def _outcome(name: str, status: Status, report: Mapping[str, Any]) -> FlowError:
     failure = report["failure"]
     if status is Status.ABORTED:
         return ExecutionAborted(name, failure["message"] if failure else "")
-    return ExecutionFailed(name, str(codec.decode_failure(failure)) if failure else status.value)
+    reason = str(codec.decode_failure(failure)) if failure else status.value
+    kind = ExecutionCompensated if status is Status.COMPENSATED else ExecutionFailed
+    return kind(name, reason)

@@ -15,10 +15,11 @@ from flow.codec.json import dumps, fragment, loads
 from flow.errors import MappingFailed, TooLarge
 from flow.names import REQUEST_LIMIT
 from flow.programs.bodies import Assembly, Bodies, Source
-from flow.step import (
+from flow.template import (
     Composed,
     FromInput,
     FromOutcome,
+    FromRun,
     FromStep,
     Listed,
     Literal,
@@ -84,8 +85,8 @@ class _Assembler:
                 return self._reference(bodies.input(), path, "workflow_input")
             case FromStep(step=step, path=path):
                 return self._reference(bodies.output(step), path, f"{step}.output")
-            case FromOutcome():
-                return self._reference(bodies.outcome(), (), "the outcome")
+            case FromOutcome() | FromRun():
+                return self._special(template, bodies)
             case Literal(value=value):
                 return dumps(value)
             case Composed(fields=fields):
@@ -103,6 +104,14 @@ class _Assembler:
             text = dumps(self._look(text, path, name))
         self._sizes[name] = self._sizes.get(name, 0) + len(text)
         return text
+
+    def _special(self, template: FromOutcome | FromRun, bodies: Bodies) -> bytes:
+        """Return what only hooks can refer to, or only undos."""
+        if isinstance(template, FromOutcome):
+            return self._reference(bodies.outcome(), (), "the outcome")
+        parts = bodies.run()
+        text = dumps({name: fragment(self._resolve(part)) for name, part in parts.items()})
+        return self._reference(text, template.path, "undone")
 
     def _resolve(self, source: Source) -> bytes:
         if not isinstance(source, Assembly):

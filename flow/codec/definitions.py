@@ -13,15 +13,15 @@ from flow.codec.json import canonical, loads
 from flow.errors import CorruptRecord, InvalidInput, InvalidOption
 from flow.plan import StartOptions
 from flow.retry import RetryPolicy
-from flow.step import (
+from flow.step import StepDefinition, StepKind
+from flow.template import (
     Composed,
     FromInput,
     FromOutcome,
+    FromRun,
     FromStep,
     Listed,
     Literal,
-    StepDefinition,
-    StepKind,
     Template,
 )
 from flow.workflow import WorkflowDefinition
@@ -34,7 +34,10 @@ __all__ = [
     "encode_options",
 ]
 
-_NOT_SHALLOW: Final = frozenset({"steps", "output", "hooks", "kind", "input", "retry", "workflow"})
+_NOT_SHALLOW: Final = frozenset(
+    {"steps", "output", "hooks", "kind", "input", "retry", "workflow", "undo"}
+)
+_KINDS: Final[Mapping[type, str]] = {FromInput: "input", FromRun: "run"}
 _TUPLES: Final = frozenset({"requires", "start_at", "skip", "optional", "non_retryable"})
 
 
@@ -122,6 +125,8 @@ def step_document(step: StepDefinition) -> dict[str, Any]:
         document["retry"] = asdict(step.retry)
     if step.workflow is not None:
         document["workflow"] = _workflow_document(step.workflow)
+    if step.undo is not None:
+        document["undo"] = step_document(step.undo)
     return document
 
 
@@ -132,8 +137,8 @@ def template_document(template: Template) -> dict[str, Any]:
         template: The template.
     """
     match template:
-        case FromInput(path=path):
-            return {"from": "input", "path": list(path)}
+        case FromInput(path=path) | FromRun(path=path):
+            return {"from": _KINDS[type(template)], "path": list(path)}
         case FromStep(step=step, path=path):
             return {"from": "step", "step": step, "path": list(path)}
         case FromOutcome():
@@ -175,6 +180,8 @@ def step_of(document: Mapping[str, Any]) -> StepDefinition:
         values["retry"] = RetryPolicy(**_arguments(values["retry"]))
     if "workflow" in values:
         values["workflow"] = _workflow_of(values["workflow"])
+    if "undo" in values:
+        values["undo"] = step_of(values["undo"])
     return StepDefinition(**values)
 
 
@@ -187,26 +194,26 @@ def template_of(document: Mapping[str, Any]) -> Template:
     Raises:
         CorruptRecord: It is of an unknown kind.
     """
+    template: Template
     match document["from"]:
         case "input":
-            return FromInput(tuple(document["path"]))
+            template = FromInput(tuple(document["path"]))
         case "step":
-            return FromStep(document["step"], tuple(document["path"]))
+            template = FromStep(document["step"], tuple(document["path"]))
         case "outcome":
-            return FromOutcome()
+            template = FromOutcome()
+        case "run":
+            template = FromRun(tuple(document["path"]))
         case "literal":
-            return Literal(document["value"])
+            template = Literal(document["value"])
         case "object":
             pairs = document["fields"]
-            return Composed(tuple((name, template_of(inner)) for name, inner in pairs))
-        case _:
-            return _listed(document)
-
-
-def _listed(document: Mapping[str, Any]) -> Template:
-    if document["from"] != "array":
-        raise CorruptRecord("a template", f"its kind is {document['from']!r}")
-    return Listed(tuple(template_of(inner) for inner in document["items"]))
+            template = Composed(tuple((name, template_of(inner)) for name, inner in pairs))
+        case "array":
+            template = Listed(tuple(template_of(inner) for inner in document["items"]))
+        case kind:
+            raise CorruptRecord("a template", f"its kind is {kind!r}")
+    return template
 
 
 def _shallow(value: Any) -> dict[str, Any]:

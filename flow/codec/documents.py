@@ -11,11 +11,12 @@ from typing import Any, Final
 
 from flow import errors
 from flow.errors import FlowError
-from flow.failure import Failure
+from flow.failure import RUN, Failure
 from flow.names import MESSAGE_LIMIT, TRACEBACK_LIMIT
 
 __all__ = ["decode_error", "decode_failure", "encode_error", "encode_failure"]
 
+_BEFORE_THE_RUN: Final = frozenset({"request", "validate", "prepare"})
 _ERRORS: Final[dict[str, type[FlowError]]] = {
     name: item
     for name, item in inspect.getmembers(errors, inspect.isclass)
@@ -39,6 +40,8 @@ def encode_failure(failure: Failure) -> dict[str, Any]:
         document["step"] = failure.step
     if failure.fields:
         document["fields"] = dict(failure.fields)
+    if failure.phase != RUN:
+        document["phase"] = failure.phase
     return document
 
 
@@ -54,12 +57,15 @@ def decode_failure(document: object) -> Failure:
     if not isinstance(document, Mapping):
         return Failure("Error", str(document)[:MESSAGE_LIMIT])
     details = document.get("fields")
+    phase = document.get("phase")
     return Failure(
         type=str(document.get("type") or "Error")[:200],
         message=str(document.get("message") or "")[:MESSAGE_LIMIT],
         traceback=str(document.get("traceback") or "")[-TRACEBACK_LIMIT:],
         step=str(document.get("step") or "")[:400],
         fields=dict(details) if isinstance(details, Mapping) else {},
+        # What is not known to be before it counts as the run, which may have had an effect.
+        phase=phase if isinstance(phase, str) and phase in _BEFORE_THE_RUN else RUN,
     )
 
 

@@ -15,7 +15,16 @@ import orjson
 from flow.errors import InvalidInput, TooLarge
 from flow.names import BODY_LIMIT, DEPTH_LIMIT
 
-__all__ = ["check_body", "check_shape", "dumps", "expect_finite", "loads", "pretty", "same"]
+__all__ = [
+    "check_body",
+    "check_integers",
+    "check_shape",
+    "dumps",
+    "expect_finite",
+    "loads",
+    "pretty",
+    "same",
+]
 
 # A string, or what is left of one that does not end: else each quote in it would be tried anew.
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
@@ -136,7 +145,7 @@ def check_body(text: bytes, what: str, limit: int = BODY_LIMIT) -> bytes:
     check_shape(text, what, limit)
     loads(text, what)
     if _LONG_NUMBER.search(text):
-        _check_integers(text, what)
+        check_integers(text, what)
     return text
 
 
@@ -157,6 +166,21 @@ def check_shape(text: bytes, what: str, limit: int = BODY_LIMIT) -> bytes:
     if text.count(b"[") + text.count(b"{") > DEPTH_LIMIT and _depth(text) > DEPTH_LIMIT:
         raise InvalidInput(what, f"it is nested more than {DEPTH_LIMIT} levels deep")
     return text
+
+
+def check_integers(text: bytes, what: str) -> None:
+    """Raise InvalidInput if valid JSON text holds an integer that does not fit into 64 bits.
+
+    Args:
+        text: The text. Parsed, such an integer would be a float, and nobody could tell.
+        what: What it is, for the error.
+    """
+    for match in _LONG_INTEGER.finditer(_STRING.sub(b'""', text)):
+        digits = match.group()
+        # Longer ones would cost quadratic time to convert, and cannot fit anyway.
+        if len(digits) > len(str(_SMALLEST)) or not _SMALLEST <= int(digits) <= _LARGEST:
+            shown = digits.decode() if len(digits) <= _SHOWN else f"{digits[:_SHOWN].decode()}…"
+            raise InvalidInput(what, f"the integer {shown} does not fit into 64 bits")
 
 
 def same(left: bytes, right: bytes) -> bool:
@@ -212,15 +236,6 @@ def _depth(text: bytes) -> int:
         elif byte in b"]}":
             depth -= 1
     return deepest
-
-
-def _check_integers(text: bytes, what: str) -> None:
-    for match in _LONG_INTEGER.finditer(_STRING.sub(b'""', text)):
-        digits = match.group()
-        # Longer ones would cost quadratic time to convert, and cannot fit anyway.
-        if len(digits) > len(str(_SMALLEST)) or not _SMALLEST <= int(digits) <= _LARGEST:
-            shown = digits.decode() if len(digits) <= _SHOWN else f"{digits[:_SHOWN].decode()}…"
-            raise InvalidInput(what, f"the integer {shown} does not fit into 64 bits")
 
 
 def _equal(left: Any, right: Any) -> bool:

@@ -69,13 +69,13 @@ class _Form(NamedTuple):
     Args:
         names: The names of the fields.
         defaults: Their defaults.
-        encode: How the values of some of them become JSON values; the others are JSON values.
+        encode: How their values become JSON values; None for those that are JSON values.
         decode: How JSON values become values of these again.
     """
 
     names: tuple[str, ...]
     defaults: tuple[Any, ...]
-    encode: tuple[tuple[str, Callable[[Any], Any]], ...]
+    encode: tuple[Callable[[Any], Any] | None, ...]
     decode: Mapping[str, Callable[[Any], Any]]
 
 
@@ -130,15 +130,15 @@ def _encode_node(node: NodeSnapshot) -> list[Any]:
         return [path, None, updated]
     names, defaults, encode, _ = _KNOWN_FORMS.get(machine.data) or _form_of(machine.data)
     values = data if isinstance(data, tuple) else [getattr(data, name) for name in names]
-    document = {
-        name: value
-        for name, value, default in zip(names, values, defaults, strict=True)
+    document: dict[str, Any] = {}
+    # By place, without a `zip`: two thirds of the price.
+    for place, value in enumerate(values):
+        default = defaults[place]
         # Most of them are at their default, and are the very same object.
-        if value is not default and value != default
-    }
-    for name, convert in encode:
-        if name in document and document[name] is not None:
-            document[name] = convert(document[name])
+        if value is not default and value != default:
+            convert = encode[place]
+            known = value if convert is None or value is None else convert(value)
+            document[names[place]] = known
     # An enum makes `name` in Python, each time; it is the same.
     return [path, machine.tag, state._name_, document, created, updated]
 
@@ -198,7 +198,7 @@ def _new_form(kind: type[Any]) -> _Form:
     return _Form(
         tuple(defaults),
         tuple(defaults.values()),
-        tuple((name, pair[0]) for name, pair in converted if pair is not None),
+        tuple(None if pair is None else pair[0] for _, pair in converted),
         {name: pair[1] for name, pair in converted if pair is not None},
     )
 

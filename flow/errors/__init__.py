@@ -24,12 +24,17 @@
     │   ├── StepConflict
     │   ├── ExecutionConflict
     │   ├── DefinitionInUse
+    │   ├── AlreadyUndone
     │   ├── NotPossible
     │   └── TooMany
     ├── OutcomeError               it was done, and this is how it ended
     │   ├── ExecutionFailed
+    │   │   └── ExecutionCompensated
     │   ├── ExecutionAborted
     │   ├── ExecutionPruned
+    │   ├── OutcomeUnknown
+    │   ├── UndoFailed
+    │   ├── StepsUndone
     │   └── CallFailed
     ├── UnavailableError           a peer is away, or too slow; asking again may help
     │   ├── BrokerUnavailable
@@ -39,6 +44,7 @@
     │   └── DeadlineExceeded
     ├── DataError                  stored or received data cannot be used
     │   ├── MappingFailed
+    │   ├── StateConflict
     │   ├── CorruptRecord
     │   └── UnsupportedVersion
     ├── ConfigurationError         a URL, a file or a set-up is wrong
@@ -64,6 +70,7 @@ process boundary and is the same error on the other side.
 
 from flow.errors.base import (
     FlowError,
+    failure_of,
     listed,
     nearest,
 )
@@ -92,6 +99,7 @@ from flow.errors.faults import (
     SimulationFailed,
     SimulationRefused,
     SimulationStuck,
+    StateConflict,
     StoreLocked,
     StoreUnavailable,
     UnavailableError,
@@ -110,9 +118,11 @@ from flow.errors.machines import (
     StateMachineError,
 )
 from flow.errors.requests import (
+    AlreadyUndone,
     CallFailed,
     DefinitionInUse,
     ExecutionAborted,
+    ExecutionCompensated,
     ExecutionConflict,
     ExecutionFailed,
     ExecutionPruned,
@@ -121,10 +131,13 @@ from flow.errors.requests import (
     MissingSteps,
     NotPossible,
     OutcomeError,
+    OutcomeUnknown,
     RequestError,
     StepConflict,
+    StepsUndone,
     TooLarge,
     TooMany,
+    UndoFailed,
     UnknownEndpoint,
     UnknownExecution,
     UnknownStep,
@@ -132,6 +145,7 @@ from flow.errors.requests import (
 )
 
 __all__ = [
+    "AlreadyUndone",
     "BindingError",
     "BrokerUnavailable",
     "CallFailed",
@@ -145,6 +159,7 @@ __all__ = [
     "DuplicateDefinition",
     "DuplicateRegistration",
     "ExecutionAborted",
+    "ExecutionCompensated",
     "ExecutionConflict",
     "ExecutionFailed",
     "ExecutionPruned",
@@ -164,6 +179,7 @@ __all__ = [
     "NotPossible",
     "NotRegistered",
     "OutcomeError",
+    "OutcomeUnknown",
     "Overloaded",
     "ReadOnlyAccess",
     "RequestError",
@@ -173,14 +189,17 @@ __all__ = [
     "SimulationRefused",
     "SimulationStuck",
     "StaleReference",
+    "StateConflict",
     "StateMachineError",
     "StepConflict",
     "StepIsRequired",
+    "StepsUndone",
     "StoreLocked",
     "StoreUnavailable",
     "TooLarge",
     "TooMany",
     "UnavailableError",
+    "UndoFailed",
     "UnknownEndpoint",
     "UnknownExecution",
     "UnknownRequirement",
@@ -188,6 +207,7 @@ __all__ = [
     "UnknownWorkflow",
     "UnresolvedSteps",
     "UnsupportedVersion",
+    "failure_of",
     "listed",
     "nearest",
 ]

@@ -4,12 +4,23 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Final
 
+from flow.failure import Failure
+
 SHOWN: Final = 20
 """How many offenders an error's text writes out. Its fields hold them all."""
 
 
 class FlowError(Exception):
     """The root of every error that flowmq raises on purpose."""
+
+
+def failure_of(error: FlowError) -> Failure:
+    """Return an error of ours as a value that travels and is kept.
+
+    Args:
+        error: The error.
+    """
+    return Failure(f"flow.errors.{type(error).__name__}", str(error), fields=dict(vars(error)))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

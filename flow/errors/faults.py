@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flow.errors.base import FlowError
+from flow.errors.base import FlowError, listed
 
 
 class UnavailableError(FlowError):
@@ -88,6 +88,21 @@ class MappingFailed(DataError):
     def __str__(self) -> str:
         """Name the mapping's owner, the reference and what is missing."""
         return f"{self.owner}: cannot take {self.reference}: {self.reason}"
+
+
+@dataclass(eq=False)
+class StateConflict(DataError):
+    """Two steps of which neither depends on the other have shared different values."""
+
+    key: str
+    steps: Sequence[str]
+
+    def __str__(self) -> str:
+        """Name the key and the steps."""
+        return (
+            f"{listed(self.steps)} share different values as {self.key!r}, and neither depends on "
+            "the other: let one require the other, or use two keys"
+        )
 
 
 @dataclass(eq=False)

@@ -92,6 +92,18 @@ class UnknownEndpoint(RequestError):
 
 
 @dataclass(eq=False)
+class AlreadyUndone(RequestError):
+    """A run comes too late: what it would do has been undone already."""
+
+    endpoint: str
+    key: str
+
+    def __str__(self) -> str:
+        """Name the endpoint and the key."""
+        return f"{self.endpoint} does not run for {self.key!r}: that was undone already"
+
+
+@dataclass(eq=False)
 class MissingResults(RequestError):
     """A start in the middle needs results of steps that will not run."""
 
@@ -235,6 +247,53 @@ class ExecutionAborted(OutcomeError):
         """Name the execution and who or what aborted it."""
         why = f": {self.reason}" if self.reason else ""
         return f"execution {self.execution!r} was aborted{why}"
+
+
+@dataclass(eq=False)
+class ExecutionCompensated(ExecutionFailed):
+    """The execution failed, or was undone by hand, and all that it did was taken back."""
+
+    def __str__(self) -> str:
+        """Name the execution and why it was compensated."""
+        return f"execution {self.execution!r} was compensated: {self.reason}"
+
+
+@dataclass(eq=False)
+class OutcomeUnknown(OutcomeError):
+    """Nothing is known of an attempt that was ended by force, so its step cannot be undone."""
+
+    step: str
+    seconds: float
+
+    def __str__(self) -> str:
+        """Name the step, and say how long word of it was waited for."""
+        return (
+            f"{self.step} was ended by force, and nothing was heard of its last attempt within "
+            f"{self.seconds:g} s (settle_within)"
+        )
+
+
+@dataclass(eq=False)
+class UndoFailed(OutcomeError):
+    """What an execution did could not all be taken back."""
+
+    steps: Sequence[str]
+
+    def __str__(self) -> str:
+        """Name the steps."""
+        undos = "1 undo" if len(self.steps) == 1 else f"{len(self.steps)} undos"
+        return f"{undos} failed: {listed(self.steps, 5)}"
+
+
+@dataclass(eq=False)
+class StepsUndone(OutcomeError):
+    """Steps of an execution that had succeeded were undone by hand, and others were not."""
+
+    steps: Sequence[str]
+
+    def __str__(self) -> str:
+        """Name the steps."""
+        return f"steps of it were undone by hand, and others were not: {listed(self.steps, 5)}"
 
 
 @dataclass(eq=False)

@@ -5,10 +5,11 @@ made of, and makes the `Handler` that turns bodies into arguments and results in
 Nothing else in flowmq knows pydantic.
 """
 
-from flow.handler.binding import Binding, Output, bind
+from flow.handler.binding import Binding, Output, bind, bind_prepare, bind_undo, wants_run
 from flow.handler.calling import Arguments, Handler, Schema, schema
 from flow.handler.failures import failure_of
-from flow.handler.values import decode_result, encode_value
+from flow.handler.undoing import UndoHandler
+from flow.handler.values import decode_result, encode_value, value_of
 
 __all__ = [
     "Arguments",
@@ -16,9 +17,14 @@ __all__ = [
     "Handler",
     "Output",
     "Schema",
+    "UndoHandler",
     "bind",
+    "bind_prepare",
+    "bind_undo",
     "decode_result",
     "encode_value",
     "failure_of",
     "schema",
+    "value_of",
+    "wants_run",
 ]

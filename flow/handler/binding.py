@@ -11,17 +11,20 @@ The rules
   are fields of it by name.
 * With one data parameter the body is its value; with several the body is an object with a field
   for each; with none the body is not looked at.
+* A prepare hook and an undo stand beside a step's function, and get what it gets: their data
+  parameters take what the function's parameters of the same source take. Only an undo can have a
+  parameter annotated `UndoContext`, or `UndoContext[Booking]`.
 * `null` stands for "there is none": a parameter with a default takes it then. In an endpoint with
   several data parameters `null` is a value like others, and a default stands for a missing field.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
-from typing import Annotated, Any, Final, Never, NoReturn
+from typing import Annotated, Any, Final, Never, NoReturn, get_args, get_origin
 
-from pydantic import TypeAdapter, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import Field, TypeAdapter, ValidatorFunctionWrapHandler, WrapValidator
 
-from flow.context import StepContext
+from flow.context import StepContext, UndoContext
 from flow.errors import BindingError, listed, nearest
 from flow.handler.calling import Handler, Reading, Writing
 from flow.handler.signature import (
@@ -33,12 +36,14 @@ from flow.handler.signature import (
     metadata,
     read_signature,
 )
+from flow.handler.undoing import UndoHandler
 from flow.handler.values import UnsuitableType, adapter_of, plain_values
 from flow.message import Message
 from flow.names import check_name
-from flow.step import Composed, FromInput, FromStep, Literal, Step, Template
+from flow.step import Step
+from flow.template import Composed, FromInput, FromStep, Literal, Template
 
-__all__ = ["Binding", "Output", "bind"]
+__all__ = ["Binding", "Output", "bind", "bind_prepare", "bind_undo", "wants_run"]
 
 _ANNOTATED: Final[Any] = Annotated
 _ADVICE: Final = "use a pydantic model, a dataclass, a TypedDict or a builtin type"
@@ -75,12 +80,25 @@ class Binding:
         requires: The ids of the steps whose outputs the function takes, in order.
         returns: The type of its result; Any if it does not say.
         handler: Calls the function with bodies.
+        sources: The parameters that take data, each with the id of the step whose output it
+            takes; an empty string for the input.
+        known: The ids of the steps that parameters may be named after; None if the body is one
+            input, whose fields they are.
     """
 
     template: Template | None
     requires: tuple[str, ...]
     returns: Any
     handler: Handler
+    sources: tuple[tuple[str, str], ...] = ()
+    known: tuple[str, ...] | None = None
+
+    @property
+    def takes_whole_body(self) -> bool:
+        """Whether what it gets is one value, and not an object with a field for each parameter."""
+        return len(self.sources) == 1 or (
+            not self.sources and (self.known is None or bool(self.handler.reading.messages))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +136,7 @@ def bind(
     ids = None if requires is None else [_id_of(step) for step in requires]
     special = {*contexts, *messages}
     _check_special(signature, special, ids)
+    _refuse_undo_contexts(signature)
     plain = [item for item in signature.parameters if item.name not in special]
     data = _sources(signature.name, plain, ids)
     positional = tuple(item.name for item in signature.parameters if item.positional)
@@ -133,7 +152,59 @@ def bind(
     )
     template = None if ids is None or (messages and not data) else _template(data)
     taken = dict.fromkeys(item.step for item in data if item.step)
-    return Binding(template, tuple(taken), returns, handler)
+    sources = tuple((item.parameter.name, item.step) for item in data)
+    known = None if ids is None else tuple(ids)
+    return Binding(template, tuple(taken), returns, handler, sources, known)
+
+
+def bind_prepare(function: Callable[..., Any], run: Binding, *, owner: str = "") -> Handler:
+    """Find out where the arguments of a step's prepare hook come from.
+
+    Args:
+        function: The hook.
+        run: The step's function.
+        owner: What the hook is called when its input is wrong.
+
+    Raises:
+        BindingError: A parameter has no source, or a type that cannot be read from JSON.
+    """
+    signature = read_signature(function)
+    _refuse_undo_contexts(signature)
+    return _beside(function, signature, run, owner, {})
+
+
+def bind_undo(function: Callable[..., Any], run: Binding, *, owner: str = "") -> UndoHandler:
+    """Find out where the arguments of a step's undo come from.
+
+    Args:
+        function: The undo.
+        run: The step's function.
+        owner: What the undo is called when its input or its result is wrong.
+
+    Raises:
+        BindingError: A parameter has no source, or a type that cannot be read from JSON.
+    """
+    signature = read_signature(function)
+    wanted = _undo_contexts(signature)
+    handler = _beside(function, signature, run, owner, wanted)
+    said = [kind for kind in wanted.values() if kind is not MISSING]
+    returns = said[0] if said else run.returns
+    if any(kind != returns for kind in said):
+        reason = "says something else of the run's output than another parameter does"
+        raise BindingError(signature.name, list(wanted)[-1], reason)
+    return UndoHandler(handler, returns, _output_reader(signature, wanted, returns))
+
+
+def wants_run(function: Callable[..., Any]) -> bool:
+    """Return whether a function has a parameter that takes an UndoContext.
+
+    Args:
+        function: The function.
+
+    Raises:
+        BindingError: It cannot be a handler.
+    """
+    return bool(_undo_contexts(read_signature(function)))
 
 
 def _id_of(step: "Step[Any] | str") -> str:
@@ -232,18 +303,20 @@ def _reader(
     data: Sequence[_Data],
     *,
     by_name: bool,
+    places: Mapping[str, str] | None = None,
 ) -> TypeAdapter[Any] | None:
     """Return what reads the body: the one value, or an object with a field for each."""
     parameters = [item.parameter for item in data]
     adapters = [_adapter(signature, item) for item in parameters]
+    places = places or {}
     if not parameters:
         return None
-    if len(parameters) == 1:
+    if len(parameters) == 1 and not places.get(parameters[0].name):
         parameter = parameters[0]
         if parameter.default is MISSING:
             return adapters[0]
         return adapter_of(_or_default(parameter), signature.names)
-    fields = [_field(item, by_name=by_name) for item in parameters]
+    fields = [_field(item, places.get(item.name, ""), by_name=by_name) for item in parameters]
     together = make_dataclass(signature.name.strip("<>"), fields, kw_only=True)
     return adapter_of(together, signature.names)
 
@@ -272,11 +345,16 @@ def _writer(signature: Signature, returns: object) -> TypeAdapter[Any]:
         raise BindingError(signature.name, "return", reason) from error
 
 
-def _field(parameter: Parameter, *, by_name: bool) -> tuple[str, Any, Any]:
+def _field(parameter: Parameter, place: str, *, by_name: bool) -> tuple[str, Any, Any]:
     default = parameter.default
+    kind = parameter.annotation
+    if default is not MISSING and not by_name:
+        kind = _or_default(parameter)
+    if place not in {"", parameter.name}:
+        # What the run calls it, whose body it is.
+        kind = _ANNOTATED[kind, Field(validation_alias=place)]
     if default is MISSING:
-        return parameter.name, parameter.annotation, field()
-    kind = parameter.annotation if by_name else _or_default(parameter)
+        return parameter.name, kind, field()
     # A factory, because a default may be a list or a dict, which dataclasses refuse.
     return parameter.name, kind, field(default_factory=lambda: default)
 
@@ -289,3 +367,92 @@ def _or_default(parameter: Parameter) -> Any:
         return default if value is None else inner(value)
 
     return _ANNOTATED[parameter.annotation, WrapValidator(keep)]
+
+
+# --------------------------------------------------------------- beside a step's function
+
+
+def _undo_contexts(signature: Signature) -> dict[str, Any]:
+    """Return the parameters that take an UndoContext, and what they say of the run's output."""
+    found: dict[str, Any] = {}
+    for item in signature.parameters:
+        kinds = alternatives(item.annotation)
+        if len(kinds) == 1 and UndoContext in {kinds[0], get_origin(kinds[0])}:
+            found[item.name] = next(iter(get_args(kinds[0])), MISSING)
+    return found
+
+
+def _refuse_undo_contexts(signature: Signature) -> None:
+    for name in _undo_contexts(signature):
+        reason = "has nothing to take back: only a function decorated with `@step.undo` has that"
+        raise BindingError(signature.name, name, reason)
+
+
+def _output_reader(
+    signature: Signature, wanted: Iterable[str], returns: object
+) -> TypeAdapter[Any] | None:
+    """Return what reads the run's output, or None if nobody wants it as a type of its own."""
+    name = next(iter(wanted), "")
+    if not name or returns is Any or returns is Message:
+        return None
+    try:
+        return adapter_of(returns, signature.names)
+    except UnsuitableType as error:
+        reason = f"speaks of an output that cannot be read from JSON: {error}; {_ADVICE}"
+        raise BindingError(signature.name, name, reason) from error
+
+
+def _beside(
+    function: Callable[..., Any],
+    signature: Signature,
+    run: Binding,
+    owner: str,
+    undo_contexts: Iterable[str],
+) -> Handler:
+    """Return the handler of a function that gets what another one gets."""
+    contexts = (*_taking(signature, StepContext), *undo_contexts)
+    messages = _taking(signature, Message)
+    special = {*contexts, *messages}
+    _check_special(signature, special, run.known)
+    plain = [item for item in signature.parameters if item.name not in special]
+    data = [_Data(item, _step_of(signature.name, item, run.known)) for item in plain]
+    places = {item.parameter.name: _place(signature.name, item, data, run) for item in data}
+    whole = data[0].parameter.name if len(data) == 1 and not places[data[0].parameter.name] else ""
+    adapter = _reader(signature, data, by_name=run.known is None, places=places)
+    positional = tuple(item.name for item in signature.parameters if item.positional)
+    returns = type(None) if signature.returns in {Never, NoReturn} else signature.returns
+    return Handler(
+        function,
+        owner or f"{signature.name}()",
+        is_async=is_async(function),
+        reading=Reading(
+            adapter, whole, contexts, messages, positional, _plain(data) if whole else frozenset()
+        ),
+        writing=Writing(returns, _writer(signature, returns)),
+    )
+
+
+def _place(function: str, item: _Data, data: Sequence[_Data], run: Binding) -> str:
+    """Return the field that a parameter takes of what the run gets; empty for all of it."""
+    name, runner = item.parameter.name, run.handler.name
+    if run.known is None:
+        # One input. It is taken as a whole, or its fields by their names.
+        names = [each for each, _ in run.sources]
+        if name in names and not run.takes_whole_body:
+            return name
+        if len(data) == 1:
+            return ""
+        reason = f"has no source: {runner} takes {listed(names) or 'no such field'}"
+        raise BindingError(function, name, reason, names)
+    same = [each for each, step in run.sources if step == item.step]
+    alike = [each.parameter.name for each in data if each.step == item.step]
+    if not item.step and alike[0] != name:
+        reason = f"has no source: {alike[0]!r} takes the input already"
+        raise BindingError(function, name, reason, list(run.known))
+    if not run.sources and run.takes_whole_body and not item.step:
+        return ""
+    if not same:
+        what = f"the output of {item.step!r}" if item.step else "the input"
+        reason = f"takes {what}, which {runner} does not take"
+        raise BindingError(function, name, reason)
+    return "" if run.takes_whole_body else same[0]

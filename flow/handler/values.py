@@ -25,6 +25,7 @@ __all__ = [
     "problems",
     "to_json",
     "type_name",
+    "value_of",
 ]
 
 PROBLEMS_LIMIT: Final = 5
@@ -133,6 +134,22 @@ def decode_result(returns: object, body: bytes, what: str = "the result") -> Any
         raise InvalidInput(what, declared + problems(error)) from error
     except UnsuitableType as error:
         raise InvalidInput(what, f"it cannot be read as {error}") from error
+
+
+def value_of(returns: object, value: Any, what: str) -> Any:
+    """Return the value of a type that a JSON value stands for.
+
+    Args:
+        returns: The type; `Any` for the value as it is, and `Message` for it as a body.
+        value: What was read from JSON.
+        what: What it is, for the error.
+
+    Raises:
+        InvalidInput: It is not of that type, or there is no reading that type.
+    """
+    if returns is Any or (type(value) is returns and type(value) in _PLAIN):
+        return value
+    return decode_result(returns, codec.dumps(value), what)
 
 
 def encode_value(value: object, what: str = "the input") -> bytes:

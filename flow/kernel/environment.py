@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from enum import Enum
 
 from flow.errors import StaleReference
-from flow.kernel.machine import MachineTask, Ref
+from flow.kernel.machine import Ref, Task
 from flow.kernel.tree import Node, Tree
 
 __all__ = ["Access", "Environment"]
@@ -37,7 +37,7 @@ class Environment:
         """Return the moment, in milliseconds."""
         return self._now_ms
 
-    def validate(self, ref: Ref, task: MachineTask | None = None) -> Node:
+    def validate(self, ref: Ref, task: Task | None = None) -> Node:
         """Return the node that *ref* refers to, if it has not moved on.
 
         Args:
@@ -62,7 +62,7 @@ class Environment:
         return node
 
     @contextmanager
-    def access(self, ref: Ref, access: Access, task: MachineTask | None = None) -> Generator[Node]:
+    def access(self, ref: Ref, access: Access, task: Task | None = None) -> Generator[Node]:
         """Open the node that *ref* refers to.
 
         Args:
@@ -80,7 +80,7 @@ class Environment:
         with tree.reading() if access is Access.READ else tree.transaction():
             yield node
 
-    def execute(self, ref: Ref, task: MachineTask) -> None:
+    def execute(self, ref: Ref, task: Task) -> None:
         """Carry out a task with the executor that is registered for its type.
 
         Args:

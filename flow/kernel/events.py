@@ -1,15 +1,17 @@
 """What can happen to an execution: one frozen class for each kind of event.
 
+The two that every execution takes, and only those, are named tuples: others could be equal to them.
 Names are in the past tense for what happened elsewhere, and end in `Requested` for what somebody
 wants. Each event has exactly one handler, in `flow.kernel.decide`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final, Literal, NamedTuple
 
 from flow.failure import Failure
-from flow.kernel.machine import MachineTask, Ref
+from flow.kept import Kept
+from flow.kernel.machine import Ref, Task
 
 __all__ = [
     "AbortRequested",
@@ -18,16 +20,23 @@ __all__ = [
     "Event",
     "ExecutionStarted",
     "PermitRequested",
+    "ResolveRequested",
     "ResumeRequested",
+    "StepCancelled",
     "StepFailed",
     "StepHeard",
+    "StepKept",
     "StepSilent",
     "StepSkipped",
     "StepStarted",
     "StepSucceeded",
     "SuspendRequested",
     "TimerFired",
+    "UndoRequested",
 ]
+
+
+_NOTHING: Final[Mapping[str, Any]] = {}
 
 
 class Attempt(NamedTuple):
@@ -44,8 +53,7 @@ class Attempt(NamedTuple):
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutionStarted:
+class ExecutionStarted(NamedTuple):
     """Somebody starts an execution.
 
     Args:
@@ -65,10 +73,10 @@ class ExecutionStarted:
     workflow: str
     definition: str
     body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    results: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
-    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str] = _NOTHING
+    options: Mapping[str, Any] = _NOTHING
+    results: Mapping[str, bytes] = _NOTHING
+    labels: Mapping[str, str] = _NOTHING
     epoch: int = 1
     paused_by: str = ""
 
@@ -109,13 +117,12 @@ class StepHeard:
     attempt: Attempt
 
 
-@dataclass(frozen=True, slots=True)
-class StepSucceeded:
+class StepSucceeded(NamedTuple):
     """A worker answered with a result (JSON)."""
 
     attempt: Attempt
     output: bytes
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str] = _NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +146,42 @@ class StepFailed:
 
 @dataclass(frozen=True, slots=True)
 class StepSkipped:
-    """The handler found that there is nothing to do."""
+    """The handler found that there is nothing to do, or a hook in front of it did.
+
+    Args:
+        attempt: Which.
+        reason: Why.
+        began: Whether the handler has started.
+    """
 
     attempt: Attempt
     reason: str = ""
+    began: bool = True
+
+
+class StepKept(NamedTuple):
+    """A worker tells what an attempt leaves beside its result, right before it tells of that.
+
+    Args:
+        attempt: Which.
+        kept: What it leaves.
+    """
+
+    attempt: Attempt
+    kept: Kept
+
+
+@dataclass(frozen=True, slots=True)
+class StepCancelled:
+    """A worker has stopped an attempt, or will not begin with it, because it is not wanted.
+
+    Args:
+        attempt: Which.
+        began: Whether its handler may have started.
+    """
+
+    attempt: Attempt
+    began: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +189,7 @@ class TimerFired:
     """The deadline of a task has passed."""
 
     ref: Ref
-    task: MachineTask
+    task: Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +222,45 @@ class ResumeRequested:
 
 @dataclass(frozen=True, slots=True)
 class AbortRequested:
-    """Somebody wants it to end."""
+    """Somebody wants it to end.
+
+    Args:
+        command: The id of the command; the same id again does nothing.
+        reason: Why.
+        compensate: Whether what ran is taken back.
+    """
 
     command: str
     reason: str = ""
+    compensate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UndoRequested:
+    """Somebody wants what ran in an execution that has ended to be taken back.
+
+    Args:
+        command: The id of the command; the same id again does nothing.
+        steps: The ids of steps; they and all that depends on them are undone. Empty for all.
+    """
+
+    command: str
+    steps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveRequested:
+    """Somebody has dealt with an undo that failed, and wants it to count as done.
+
+    Args:
+        command: The id of the command; the same id again does nothing.
+        step: The path of the step, such as `steps/charge`.
+        reason: What was done about it.
+    """
+
+    command: str
+    step: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,9 +287,13 @@ Event = (
     | StepSucceeded
     | StepFailed
     | StepSkipped
+    | StepCancelled
+    | StepKept
     | TimerFired
     | SuspendRequested
     | ResumeRequested
     | AbortRequested
+    | UndoRequested
+    | ResolveRequested
     | AnswerRequested
 )

@@ -6,12 +6,15 @@ Theory of operation
     RUNNING -> SUSPENDING -> SUSPENDED -> RUNNING
     RUNNING | SUSPENDING | SUSPENDED -> ABORTING -> ABORTED
     FAILURE -> RUNNING                                     (resumed from the failed steps)
+    RUNNING | SUSPENDING | SUSPENDED -> COMPENSATING       (a step has failed; or aborted so)
+    SUCCESS | FAILURE | ABORTED -> COMPENSATING            (undone by hand)
+    COMPENSATING -> COMPENSATED | FAILURE | ABORTED
 
 A sub-workflow is the same machine without the states that only a whole has. Its node stands
 where the node of a step would stand, and its steps are its children. Two arrows are its own:
 
-    PENDING | RUNNING -> ABORTED                           (interrupted from outside)
-    FAILURE | ABORTED -> PENDING                           (to begin again, when it is its turn)
+    PENDING | RUNNING | COMPENSATING -> ABORTED            (interrupted from outside)
+    FAILURE | ABORTED | COMPENSATED -> PENDING             (to begin again, when it is its turn)
 
 *Run epoch.* Whatever ends attempts by force (an abort, a timeout) or begins anew (a resume from
 FAILURE) makes the epoch one higher. Answers to attempts of an older epoch are dropped.
@@ -20,12 +23,13 @@ FAILURE) makes the epoch one higher. Answers to attempts of an older epoch are d
 clock stands (`stopped_ms`), execution time stands too, and resuming adds the pause to the offset.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from typing import Any, Final, Literal, NamedTuple
 
 from flow.failure import Failure
 from flow.kernel.commands import ExecutionDeadline
-from flow.kernel.machine import MachineTask, MachineType, Transition
+from flow.kernel.machine import MachineType, Task, Transition
 from flow.status import Status
 
 __all__ = [
@@ -119,6 +123,13 @@ class Suspended(NamedTuple):
     clock: Clock
 
 
+class Compensating(NamedTuple):
+    """What ran is taken back, from *now_ms* on, for a failure or because somebody wants it."""
+
+    now_ms: int
+    failure: Failure | None = None
+
+
 class Ended(NamedTuple):
     """It ends at *now_ms*, with a failure or without, and perhaps with an incident."""
 
@@ -144,11 +155,15 @@ def execution_clock(data: ExecutionData, now_ms: int) -> int:
     return (now_ms if data.stopped_ms is None else data.stopped_ms) - data.offset_ms
 
 
-def _tasks(state: Status, data: ExecutionData) -> tuple[MachineTask, ...]:
-    waiting = state is Status.RUNNING and not data.outcome
-    if waiting and data.deadline_ms is not None:
-        return (ExecutionDeadline(deadline_ms=data.deadline_ms),)
-    return ()
+def _expire(data: ExecutionData) -> tuple[Task, ...]:
+    if data.outcome or data.deadline_ms is None:
+        return ()
+    return (ExecutionDeadline(deadline_ms=data.deadline_ms),)
+
+
+_TASKS: Final[Mapping[Status, Callable[[ExecutionData], Sequence[Task]]]] = {
+    Status.RUNNING: _expire,
+}
 
 
 def _begin(data: ExecutionData, event: Began) -> ExecutionData:
@@ -176,6 +191,24 @@ def _revive(data: ExecutionData, event: Began) -> ExecutionData:
         failure=None,
         incident="",
     )
+
+
+def _compensate(data: ExecutionData, event: Compensating) -> ExecutionData:
+    # Another epoch, so that whatever was cancelled before does not cover the undos.
+    return _resume(data, event.now_ms)._replace(
+        ended_ms=None,
+        deadline_ms=None,
+        epoch=data.epoch + 1,
+        outcome="",
+        failure=event.failure or _own_failure(data),
+        incident="",
+    )
+
+
+def _own_failure(data: ExecutionData) -> Failure | None:
+    """Return why it had failed before anything of it was undone, or None."""
+    failure = data.failure
+    return None if failure is None or failure.type in OF_UNDOING else failure
 
 
 def _reset(data: ExecutionData, _event: None) -> ExecutionData:
@@ -208,6 +241,12 @@ def _keep(data: ExecutionData, _event: None) -> ExecutionData:
     return data
 
 
+ABORTED_FAILURE: Final = "flow.errors.ExecutionAborted"
+"""The type of the failure of an execution that was aborted."""
+OF_UNDOING: Final = ("flow.errors.UndoFailed", "flow.errors.StepsUndone")
+"""The types of failures that an execution has only because of how far it is undone."""
+UNDOABLE: Final = frozenset({Status.SUCCESS, Status.FAILURE, Status.ABORTED})
+"""In which statuses an execution can be undone by hand."""
 _OPEN: Final = frozenset({Status.RUNNING, Status.SUSPENDING, Status.SUSPENDED})
 
 BEGIN: Final = Transition("begin", frozenset({Status.PENDING}), Status.RUNNING, _begin)
@@ -222,7 +261,7 @@ RESUME: Final = Transition(
 REVIVE: Final = Transition("revive", frozenset({Status.FAILURE}), Status.RUNNING, _revive)
 RESET: Final = Transition(
     "reset",
-    frozenset({Status.FAILURE, Status.ABORTED}),
+    frozenset({Status.FAILURE, Status.ABORTED, Status.COMPENSATED}),
     Status.PENDING,
     _reset,
 )
@@ -230,7 +269,7 @@ ABORT: Final = Transition("abort", _OPEN, Status.ABORTING, _new_epoch)
 ABORTED: Final = Transition("aborted", frozenset({Status.ABORTING}), Status.ABORTED, _end)
 INTERRUPT: Final = Transition(
     "interrupt",
-    frozenset({Status.PENDING, Status.RUNNING}),
+    frozenset({Status.PENDING, Status.RUNNING, Status.COMPENSATING}),
     Status.ABORTED,
     _end,
 )
@@ -240,21 +279,43 @@ NEW_EPOCH: Final = Transition(
     Status.RUNNING,
     _new_epoch,
 )
-NOTE_OUTCOME: Final = Transition(
-    "note outcome",
-    frozenset({Status.RUNNING}),
-    Status.RUNNING,
-    _note_outcome,
+COMPENSATE: Final = Transition(
+    "compensate",
+    _OPEN | UNDOABLE,
+    Status.COMPENSATING,
+    _compensate,
 )
+COMPENSATED: Final = Transition(
+    "compensated",
+    frozenset({Status.COMPENSATING}),
+    Status.COMPENSATED,
+    _end,
+)
+STAY_ABORTED: Final = Transition(
+    "stay aborted",
+    frozenset({Status.COMPENSATING}),
+    Status.ABORTED,
+    _end,
+)
+NOTE_OUTCOME: Final[Mapping[Enum, Transition[ExecutionData, OutcomeKnown]]] = {
+    status: Transition("note outcome", frozenset({status}), status, _note_outcome)
+    for status in (Status.RUNNING, Status.COMPENSATING)
+}
+"""By status: only its hooks are left to run, and it stays where it is."""
 NOTE_INCIDENT: Final = {
     status: Transition("note incident", frozenset({status}), status, _note_incident)
-    for status in (Status.RUNNING, Status.SUSPENDING)
+    for status in (Status.RUNNING, Status.SUSPENDING, Status.COMPENSATING)
 }
 """By status: what is said of an execution changes, and it stays where it is."""
 SUCCEED: Final = Transition("succeed", frozenset({Status.RUNNING}), Status.SUCCESS, _end)
-FAIL: Final = Transition("fail", frozenset({Status.RUNNING}), Status.FAILURE, _end)
+FAIL: Final = Transition(
+    "fail",
+    frozenset({Status.RUNNING, Status.COMPENSATING}),
+    Status.FAILURE,
+    _end,
+)
 
-EXECUTION: Final = MachineType("execution", 1, Status, ExecutionData, _tasks)
-SUB_WORKFLOW: Final = MachineType("sub-workflow", 1, Status, ExecutionData, _tasks)
+EXECUTION: Final = MachineType("execution", 1, Status, ExecutionData, _TASKS)
+SUB_WORKFLOW: Final = MachineType("sub-workflow", 1, Status, ExecutionData, _TASKS)
 INPUT: Final = MachineType("input", 1, Status, InputData)
 COMMAND: Final = MachineType("command", 1, Status, CommandData)

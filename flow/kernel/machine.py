@@ -7,13 +7,14 @@ Everything durable is a node in a tree, and every node is a state machine of a r
 frozen dataclass); both change only together, by a `Transition`, which names the states it may
 start at, the state it ends in, and a pure function from the old data to the new.
 
-What a machine asks of the world is a function of its state alone: `MachineType.tasks` says which
-`MachineTask`s a node wants. A task has either a *deadline* (something is due by then) or a
-*destination* (something has to be sent there). The same function serves after a transition and
-after a load, so a task can never be lost: it is regenerated from the state.
+What a machine asks of the world is a function of its state alone: `MachineType.tasks` says, for
+each state that asks for anything, which tasks a node wants. A task has either a *deadline*
+(something is due by then) or a *destination* (something has to be sent there). The same function
+serves after a transition and after a load, so a task can never be lost: it is regenerated from the
+state.
 
 A task is handed out with a `Ref` to its node. When the task is carried out, or its answer comes
-back, `MachineTask.validate` decides whether the node has moved on meanwhile; if so the task is
+back, `Task.validate` decides whether the node has moved on meanwhile; if so the task is
 stale and is dropped.
 
 References, snapshots and outputs are made for every transition, so they are named tuples, which
@@ -25,11 +26,11 @@ is set after the function succeeded, tasks come from the state and not from the 
 siblings keep their order.
 """
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence, Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from flow.errors import (
     DuplicateRegistration,
@@ -40,7 +41,6 @@ from flow.errors import (
 )
 
 __all__ = [
-    "ChangeLog",
     "Changes",
     "MachineTask",
     "MachineType",
@@ -49,17 +49,32 @@ __all__ = [
     "Output",
     "Ref",
     "Registry",
+    "Task",
     "TaskSerializer",
     "Transition",
     "fold",
+    "new_tuple",
     "place_of",
 ]
 
 StateT = TypeVar("StateT", bound=Enum)
 DataT = TypeVar("DataT")
 EventT = TypeVar("EventT")
-TaskT = TypeVar("TaskT", bound="MachineTask")
-TaskT_contra = TypeVar("TaskT_contra", bound="MachineTask", contravariant=True)
+TupleT = TypeVar("TupleT", bound=tuple[Any, ...])
+TaskT = TypeVar("TaskT", bound="Task")
+TaskT_contra = TypeVar("TaskT_contra", bound="Task", contravariant=True)
+
+
+class _NewTuple(Protocol):
+    """Makes a named tuple of some kind."""
+
+    def __call__(self, kind: type[TupleT], values: Iterable[Any], /) -> TupleT:
+        """Return it, of these values, one for each field."""
+        ...
+
+
+new_tuple: Final[_NewTuple] = tuple.__new__  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+"""Makes a named tuple past its constructor, in half the time: each turn makes twenty of them."""
 
 
 class Ref(NamedTuple):
@@ -98,9 +113,27 @@ class NodeView(Protocol):
         ...
 
 
+class Task(Protocol):
+    """Something that a state asks for; see `MachineTask`."""
+
+    @property
+    def deadline_ms(self) -> int | None:
+        """When it is due (execution time), for a timer."""
+        ...
+
+    @property
+    def destination(self) -> str:
+        """Where something has to be sent, for everything else."""
+        ...
+
+    def validate(self, ref: Ref, node: NodeView) -> bool:
+        """Return whether the node still wants this task."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineTask:
-    """Something that a state asks for. Subclass it to name the kinds of a machine.
+    """A task. Subclass it to name the kinds of a machine.
 
     Args:
         deadline_ms: When it is due (execution time), for a timer.
@@ -146,10 +179,6 @@ class Transition(Generic[DataT, EventT]):
     apply: Callable[[DataT, EventT], DataT]
 
 
-def _no_tasks(_state: Any, _data: Any) -> Sequence[MachineTask]:
-    return ()
-
-
 @dataclass(frozen=True, eq=False)
 class MachineType(Generic[StateT, DataT]):
     """A kind of state machine.
@@ -159,7 +188,7 @@ class MachineType(Generic[StateT, DataT]):
         version: The version of its data's form, 1 or more.
         states: The enum of its states.
         data: The class of its data: a named tuple or a frozen dataclass.
-        tasks: Which tasks a state asks for. Pure.
+        tasks: For each state that asks for anything: what it asks for, by the data. Pure.
         upcasters: For each older version, how to turn its data (as decoded JSON) into the data
             of the next version. Pure.
     """
@@ -168,7 +197,9 @@ class MachineType(Generic[StateT, DataT]):
     version: int
     states: type[StateT]
     data: type[DataT]
-    tasks: Callable[[StateT, DataT], Sequence[MachineTask]] = _no_tasks
+    tasks: Mapping[StateT, Callable[[DataT], Sequence[Task]]] = field(
+        default_factory=dict[StateT, Callable[[DataT], Sequence[Task]]],
+    )
     upcasters: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = field(
         default_factory=dict[int, Callable[[dict[str, Any]], dict[str, Any]]],
     )
@@ -185,6 +216,10 @@ class MachineType(Generic[StateT, DataT]):
             raise IncompatibleType(path, self.states.__name__, type(state).__name__)
         if type(data) is not self.data:
             raise IncompatibleType(path, self.data.__name__, type(data).__name__)
+
+    def asked(self, state: StateT, data: DataT) -> Sequence[Task]:
+        """Return the tasks that a state asks for, with this data."""
+        return self.tasks[state](data) if state in self.tasks else ()
 
 
 class NodeSnapshot(NamedTuple):
@@ -211,7 +246,7 @@ class Output(NamedTuple):
     """A task that a transition asked for, with a reference to its node at that moment."""
 
     ref: Ref
-    task: MachineTask
+    task: Task
 
 
 class Changes(NamedTuple):
@@ -269,92 +304,6 @@ def place_of(path: str, known: Container[str]) -> tuple[str, str]:
     return above, key
 
 
-class ChangeLog:
-    """What happened to a tree since the last `take`, and the way back; as a context, a transaction.
-
-    Whatever is collected carries the number of its transition, and numbers only grow: to go back
-    to a number is to cut off what has a higher one.
-
-    Attributes:
-        number: How many transitions there were.
-        deleted: The deletions, with their numbers.
-        written: The paths of the nodes that were written, with the number of the first time.
-        outputs: What the transitions asked for.
-        undo: The way back: functions, each with its arguments behind it.
-        writable: Whether a block is open, and no reading around it or inside.
-    """
-
-    __slots__ = ("_marks", "_seals", "deleted", "number", "outputs", "undo", "writable", "written")
-
-    def __init__(self) -> None:
-        """Begin with nothing."""
-        self.number = 0
-        # These three only grow, at their ends.
-        self.deleted: list[NodeSnapshot] = []
-        self.written: dict[str, int] = {}
-        self.outputs: list[Output] = []
-        self.undo: list[tuple[Any, ...]] = []
-        self.writable = False
-        self._marks: list[tuple[int, int]] = []
-        self._seals = 0
-
-    def __enter__(self) -> None:
-        self._marks.append((len(self.undo), self.number))
-        self.writable = not self._seals
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        steps, number = self._marks.pop()
-        if kind is not None:
-            self.go_back(steps, number)
-        if not self._marks:
-            self.undo.clear()
-            self.writable = False
-
-    def seal(self) -> None:
-        """Let nothing be written until `unseal`, not in blocks that are opened meanwhile either."""
-        self._seals += 1
-        self.writable = False
-
-    def unseal(self) -> None:
-        """Undo one `seal`."""
-        self._seals -= 1
-        self.writable = not self._seals and bool(self._marks)
-
-    def go_back(self, steps: int, number: int) -> None:
-        """Undo what happened since there were so many steps in `undo`, and *number* transitions."""
-        while len(self.undo) > steps:
-            act, *arguments = self.undo.pop()
-            act(*arguments)
-        self.number = number
-        while self.deleted and self.deleted[-1].updated > number:
-            self.deleted.pop()
-        while self.written and next(reversed(self.written.values())) > number:
-            self.written.popitem()
-        while self.outputs and self.outputs[-1].ref.updated > number:
-            self.outputs.pop()
-
-    def ask(self, ref: Ref, tasks: Iterable[MachineTask]) -> None:
-        """Remember what the present transition asks for."""
-        for task in tasks:
-            self.outputs.append(Output(ref, task))
-
-    def note_deletion(self, path: str, *undo: Any) -> None:
-        """Remember a node as deleted by the present transition, and how to undo it."""
-        self.undo.append(undo)
-        self.deleted.append(NodeSnapshot(path, None, updated=self.number))
-
-    def forget(self) -> None:
-        """Begin anew after a `take`, which a transaction around it undoes like all else."""
-        if self._marks:
-            self.undo.append((self._remember, self.deleted, self.written, self.outputs))
-        self.deleted, self.written, self.outputs = [], {}, []
-
-    def _remember(
-        self, deleted: list[NodeSnapshot], written: dict[str, int], outputs: list[Output]
-    ) -> None:
-        self.deleted, self.written, self.outputs = deleted, written, outputs
-
-
 class TaskSerializer(Protocol[TaskT_contra]):
     """Turns the tasks of one type into bytes and back."""
 
@@ -362,7 +311,7 @@ class TaskSerializer(Protocol[TaskT_contra]):
         """Return the task as bytes."""
         ...
 
-    def deserialize(self, data: bytes, deadline_ms: int | None, destination: str) -> MachineTask:
+    def deserialize(self, data: bytes, deadline_ms: int | None, destination: str) -> Task:
         """Return the task from its bytes, its deadline and its destination."""
         ...
 
@@ -380,8 +329,9 @@ class Registry:
     def __init__(self) -> None:
         """Make an empty registry."""
         self._machines: dict[str, MachineType[Any, Any]] = {}
-        self._executors: dict[type[MachineTask], Executor] = {}
-        self._serializers: dict[type[MachineTask], TaskSerializer[Any]] = {}
+        self._known: set[MachineType[Any, Any]] = set()
+        self._executors: dict[type[Task], Executor] = {}
+        self._serializers: dict[type[Task], TaskSerializer[Any]] = {}
 
     def register(self, *types: MachineType[Any, Any]) -> "Registry":
         """Make machine types known.
@@ -393,7 +343,13 @@ class Registry:
             if machine.name in self._machines:
                 raise DuplicateRegistration("machine type", machine.name)
             self._machines[machine.name] = machine
+        self._known.update(types)
         return self
+
+    @property
+    def known(self) -> AbstractSet[MachineType[Any, Any]]:
+        """The machine types that are registered; it grows when others are."""
+        return self._known
 
     def machine(self, name: str) -> MachineType[Any, Any]:
         """Return the machine type called *name*.
@@ -408,14 +364,14 @@ class Registry:
 
     def knows(self, machine: MachineType[Any, Any]) -> bool:
         """Return whether this very machine type is registered."""
-        return self._machines.get(machine.name) is machine
+        return machine in self._known
 
     def require(self, machine: MachineType[Any, Any]) -> None:
         """Raise NotRegistered unless this very machine type is registered."""
-        if self._machines.get(machine.name) is not machine:
+        if machine not in self._known:
             raise NotRegistered("machine type", machine.name)
 
-    def register_executor(self, task: type[MachineTask], executor: Executor) -> None:
+    def register_executor(self, task: type[Task], executor: Executor) -> None:
         """Say what carries out the tasks of a type.
 
         Args:
@@ -429,7 +385,7 @@ class Registry:
             raise DuplicateRegistration("executor", task.__name__)
         self._executors[task] = executor
 
-    def executor(self, task: type[MachineTask]) -> Executor:
+    def executor(self, task: type[Task]) -> Executor:
         """Return what carries out the tasks of a type.
 
         Raises:
@@ -450,7 +406,7 @@ class Registry:
             raise DuplicateRegistration("serializer", task.__name__)
         self._serializers[task] = serializer
 
-    def serializer(self, task: type[MachineTask]) -> TaskSerializer[Any]:
+    def serializer(self, task: type[Task]) -> TaskSerializer[Any]:
         """Return the serializer of a task type.
 
         Raises:

@@ -9,23 +9,21 @@ both among siblings, so that a path says by itself whose child it is.
 The tree counts its transitions. Each node remembers the number at which it was made and the one
 at which it last changed, and so does a `Ref`: that is how a late answer is recognised.
 
-Changes happen inside `Tree.transaction()` and nowhere else. Inside, every change of a node leaves
-a way back in the undo log, and an exception that leaves the block walks it; what is merely
-collected grows at its end only, and is cut off where the block began. States, data, numbers,
-children and collected tasks are what they were. A transition that fails undoes itself alone in
-the same way, so that a caller may catch its error and go on.
+Changes happen inside `Tree.transaction()` and nowhere else. Each leaves a way back in the
+`changelog`, and an exception that leaves the block walks it. A transition that fails undoes itself
+alone in the same way, so that a caller may catch its error and go on.
 
-Between two `Tree.take()` calls the tree remembers which nodes are dirty and which tasks their
-transitions asked for. `take()` hands out both: the first is the journal record, the second is
-what has to be done after its commit. Folding records is "the last write to a path wins, and a
-deletion wipes all below". A deletion carries its transition number: otherwise a tree that was
-loaded would count again what it has counted before, and take a stale reference for a good one.
+Between two `Tree.take()` calls the tree remembers which nodes are dirty (the journal record to be)
+and which tasks were asked for (to be carried out after its commit). Folding records is "the last
+write to a path wins, and a deletion wipes all below". A deletion carries its transition number:
+else a tree that was loaded would count anew, and take a stale reference for a good one.
 """
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from enum import Enum
-from typing import Any, Generic, NoReturn, TypeVar
+from operator import attrgetter
+from typing import Any, Final, Generic, NoReturn, TypeVar
 
 from flow.errors import (
     IncompatibleType,
@@ -35,8 +33,8 @@ from flow.errors import (
     NodeNotFound,
     ReadOnlyAccess,
 )
+from flow.kernel.changelog import ChangeLog
 from flow.kernel.machine import (
-    ChangeLog,
     Changes,
     MachineType,
     NodeSnapshot,
@@ -45,6 +43,7 @@ from flow.kernel.machine import (
     Registry,
     Transition,
     fold,
+    new_tuple,
     place_of,
 )
 
@@ -83,7 +82,7 @@ class Node:
     ) -> None:
         """Make a node of the tree's present number; only the tree does."""
         self._tree = tree
-        self._children: dict[str, Node] = {}
+        self._children = _NONE
         self.parent = parent
         self.key = key
         self.path: str = f"{parent.path}/{key}" if parent is not None and parent.path else key
@@ -92,6 +91,8 @@ class Node:
         self.data: Any = data
         self.created = self.updated = tree.log.number
         self.exists = True  # Until it is deleted.
+        if parent is not None:
+            parent.take_in(self)
 
     @property
     def ref(self) -> Ref:
@@ -197,14 +198,27 @@ class Node:
             raise InvalidTransition(self.path, transition.name, self.state.name)
         # A nested transaction in all but name, without the price of entering one.
         steps, number = len(log.undo), log.number
+        machine, state = self.machine, transition.destination
         try:
-            self._move(transition.destination, transition.apply(self.data, event))
+            data = transition.apply(self.data, event)
+            if type(state) is not machine.states or type(data) is not machine.data:
+                machine.check(self.path, state, data)
+            tasks = tuple(machine.tasks[state](data)) if state in machine.tasks else ()
         except BaseException:
             log.go_back(steps, number)
             raise
+        # What follows cannot fail.
+        log.number = number = log.number + 1
+        log.undo.append((_put_back, self, self.state, self.data, self.updated))
+        log.written.setdefault(self, number)
+        self.state, self.data, self.updated = state, data, number
+        if tasks:
+            log.ask(self.path, self.created, tasks)
 
     def take_in(self, child: "Node") -> None:
         """Put the youngest of all nodes among the children; only the tree does."""
+        if self._children is _NONE:
+            self._children = {}
         self._children[child.key] = child
 
     def take_back(self, child: "Node") -> None:
@@ -217,35 +231,16 @@ class Node:
         """Take a node out of the children; only the tree does."""
         del self._children[child.key]
 
-    def put(self, state: Enum, data: object, updated: int) -> None:
-        """Set what a transition changes; only the tree does."""
-        self.state, self.data, self.updated = state, data, updated
-
     def snapshot(self) -> NodeSnapshot:
         """Return the node as a value."""
-        return NodeSnapshot(
-            self.path, self.machine, self.state, self.data, self.created, self.updated
-        )
+        values = (self.path, self.machine, self.state, self.data, self.created, self.updated)
+        return new_tuple(NodeSnapshot, values)
 
     def _refuse(self) -> NoReturn:
         """Say why nothing is written: no transaction is open, or the node was deleted."""
         if not self._tree.log.writable:
             raise ReadOnlyAccess(self.path)
         raise NodeNotFound(self.path)
-
-    def _move(self, state: Enum, data: object) -> None:
-        """Take a new state and data, and collect the tasks that are asked for."""
-        machine, log = self.machine, self._tree.log
-        if type(state) is not machine.states or type(data) is not machine.data:
-            machine.check(self.path, state, data)
-        # Before anything is touched: this is not our code and may raise.
-        tasks = tuple(machine.tasks(state, data))
-        log.number = number = log.number + 1
-        log.undo.append((self.put, self.state, self.data, self.updated))
-        log.written.setdefault(self.path, number)
-        self.state, self.data, self.updated = state, data, number
-        if tasks:
-            log.ask(Ref(self.path, self.created, number), tasks)
 
     def _is_taken(self, key: str) -> bool:
         first, slash, second = key.partition("/")
@@ -297,18 +292,18 @@ class Collection(Generic[DataT]):
 class Tree:
     """The nodes of one execution, with what changed since the last commit."""
 
-    __slots__ = ("_nodes", "_numbers", "log", "registry", "root")
+    __slots__ = ("_known", "_nodes", "_numbers", "log", "registry", "root")
 
     root: Node
 
     def __init__(self, registry: Registry) -> None:
         """Make an empty tree; `create` and `load` make useful ones."""
         self.registry = registry
+        self._known = registry.known
         # These are in the order in which the nodes were made, as all children are.
         self._nodes: dict[str, Node] = {}
         self._numbers: dict[int, Node] = {}
-        # For nodes; not for users.
-        self.log = ChangeLog()
+        self.log = ChangeLog()  # For nodes; not for users.
 
     @classmethod
     def create(
@@ -350,7 +345,9 @@ class Tree:
             tree.log.number = entry.created
             node = Node(tree, parent, key, entry.machine, entry.state, entry.data)
             node.updated = entry.updated
-            tree._put(node)
+            tree._nodes[node.path] = tree._numbers[node.created] = node
+            if parent is None:
+                tree.root = node
         tree.log.number = max((max(entry.created, entry.updated) for entry in entries), default=0)
         return tree
 
@@ -385,7 +382,7 @@ class Tree:
     def regenerate(self) -> list[Output]:
         """Return every task that the present states ask for, as after a load."""
         nodes = self._nodes.values()
-        asked = ((each.ref, each.machine.tasks(each.state, each.data)) for each in nodes)
+        asked = ((each.ref, each.machine.asked(each.state, each.data)) for each in nodes)
         return [Output(ref, task) for ref, tasks in asked for task in tasks]
 
     def snapshot(self) -> tuple[NodeSnapshot, ...]:
@@ -403,8 +400,8 @@ class Tree:
         """Return what changed since the last call, and forget it."""
         log = self.log
         # Deletions go first, so that none can wipe out what was made again after it.
-        nodes = [self._nodes[path].snapshot() for path in log.written if path in self._nodes]
-        changes = Changes((*log.deleted, *nodes), tuple(log.outputs))
+        nodes = [node.snapshot() for node in log.written if node.exists]
+        changes = new_tuple(Changes, ((*log.deleted, *nodes), tuple(log.outputs)))
         log.forget()
         return changes
 
@@ -421,6 +418,13 @@ class Tree:
         finally:
             self.log.unseal()
 
+    def dissolve(self) -> None:
+        """Let all nodes go, so that no collector has to look for them; nobody uses the tree now."""
+        for node in self._nodes.values():
+            node.parent = None
+        self._nodes, self._numbers = {}, {}
+        del self.root
+
     # ------------------------------------------------------- for nodes; not for users
 
     def attach(
@@ -432,19 +436,22 @@ class Tree:
         data: object,
     ) -> Node:
         """Make a node, remember it as dirty, and collect its tasks."""
-        self.registry.require(machine)
+        if machine not in self._known:
+            self.registry.require(machine)
         if type(state) is not machine.states or type(data) is not machine.data:
             machine.check(_join(parent.path, key) if parent else key, state, data)
         # Before anything is touched: this is not our code and may raise.
-        tasks = tuple(machine.tasks(state, data))
+        tasks = tuple(machine.tasks[state](data)) if state in machine.tasks else ()
         log = self.log
-        log.number += 1
+        log.number = number = log.number + 1
         node = Node(self, parent, key, machine, state, data)
-        self._put(node)
+        self._nodes[node.path] = self._numbers[number] = node
+        if parent is None:
+            self.root = node
         log.undo.append((self._forget, (node,)))
-        log.written.setdefault(node.path, log.number)
+        log.written[node] = number
         if tasks:
-            log.ask(node.ref, tasks)
+            log.ask(node.path, number, tasks)
         return node
 
     def detach(self, node: Node) -> None:
@@ -453,17 +460,6 @@ class Tree:
         self.log.number += 1
         self._forget(nodes)
         self.log.note_deletion(node.path, self._remember, nodes)
-
-    # ---------------------------------------------------------------------- privately
-
-    def _put(self, node: Node) -> None:
-        """Put in the youngest of all nodes."""
-        self._nodes[node.path] = node
-        self._numbers[node.created] = node
-        if node.parent is None:
-            self.root = node
-        else:
-            node.parent.take_in(node)
 
     def _remember(self, nodes: list[Node]) -> None:
         """Put a deleted node with all below it back to where their age belongs."""
@@ -485,6 +481,15 @@ class Tree:
             nodes[0].parent.abandon(nodes[0])
 
 
+_by_age: Final = attrgetter("created")
+_NONE: Final[dict[str, Node]] = {}  # The children of a node that has none, as most.
+
+
+def _put_back(node: Node, state: Enum, data: object, updated: int) -> None:
+    """Undo what a transition has changed."""
+    node.state, node.data, node.updated = state, data, updated
+
+
 def _join(path: str, key: str) -> str:
     return f"{path}/{key}" if path else key
 
@@ -493,7 +498,3 @@ def _subtree(node: Node) -> Iterator[Node]:
     yield node
     for child in node.children:
         yield from _subtree(child)
-
-
-def _by_age(node: Node) -> int:
-    return node.created

@@ -6,10 +6,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
-from flow.errors import FlowError
-from flow.kernel.execution import EXECUTION, ExecutionData, execution_clock
+from flow.errors import FlowError, IncompatibleType
+from flow.kernel.execution import EXECUTION, QUIET, ExecutionData, execution_clock
 from flow.kernel.tree import Node, Tree
 from flow.status import Status
 from flow.step import StepDefinition
@@ -22,7 +22,12 @@ __all__ = [
     "Refused",
     "Turn",
     "Verdict",
+    "go_on",
 ]
+
+
+# A member of an enum that is looked up takes as long as three calls; this is asked in every turn.
+_RUNNING: Final = Status.RUNNING
 
 
 class Moment(NamedTuple):
@@ -61,6 +66,10 @@ class Refused:
 Verdict = Accepted | Dropped | Refused
 
 
+_ACCEPTED: Final[dict[Enum, Accepted]] = {status: Accepted(status) for status in Status}
+_ADVANCING: Final = frozenset({Status.RUNNING, Status.COMPENSATING})
+
+
 class Turn:
     """One decision in the making: the tree, and the moment as the execution sees it."""
 
@@ -69,8 +78,9 @@ class Turn:
     def __init__(self, tree: Tree, moment: Moment) -> None:
         """Begin to decide about *tree* at *moment*."""
         self.tree = tree
-        self.root = tree.root
-        self.root.read(EXECUTION)
+        self.root = root = tree.root
+        if root.machine is not EXECUTION:
+            raise IncompatibleType("", EXECUTION.name, root.machine.name)
         self.now_ms, self.random = moment
 
     @property
@@ -93,8 +103,42 @@ class Turn:
 
     @property
     def running(self) -> bool:
-        """Whether new attempts may be made."""
-        return self.root.state is Status.RUNNING
+        """Whether new attempts of steps may be made."""
+        return self.root.state is _RUNNING
+
+    @property
+    def advancing(self) -> bool:
+        """Whether new attempts of steps or of undos may be made."""
+        return self.root.state in _ADVANCING
+
+    @property
+    def accepted(self) -> Accepted:
+        """The verdict on an event that took effect."""
+        return _ACCEPTED[self.root.state]
+
+
+class Compensation(Protocol):
+    """What undoes the steps of one execution."""
+
+    def settled(self, turn: Turn, step: Node) -> None:
+        """Take note that it is known what became of a step that was ended by force."""
+        ...
+
+    def give_up_on(self, turn: Turn, step: Node) -> None:
+        """Leave a step to a person, because nothing is known of it that its undo waits for."""
+        ...
+
+
+class Sharing(Protocol):
+    """What knows which steps have shared values."""
+
+    def conflict(self, node: Node, shared: Mapping[str, bytes]) -> FlowError | None:
+        """Return why a step must not share values (JSON, by name), or None."""
+        ...
+
+    def note(self, node: Node) -> None:
+        """Take note that a step has shared values."""
+        ...
 
 
 class Program(Protocol):
@@ -108,6 +152,16 @@ class Program(Protocol):
     @property
     def timeout_ms(self) -> int | None:
         """How long the execution may take."""
+        ...
+
+    @property
+    def compensation(self) -> Compensation:
+        """What undoes its steps."""
+        ...
+
+    @property
+    def sharing(self) -> Sharing:
+        """What its steps have shared."""
         ...
 
     def begin(self, turn: Turn, results: Mapping[str, bytes]) -> None:
@@ -142,6 +196,23 @@ class Program(Protocol):
         """Abort everything that is out or waiting."""
         ...
 
+    def compensate(
+        self, turn: Turn, steps: Sequence[str] | None = None, *, again: bool = False
+    ) -> None:
+        """Prepare the undos of what has run; the execution is COMPENSATING.
+
+        Args:
+            turn: The decision in the making.
+            steps: The ids of steps; only they and what depends on them are undone. None for all,
+                empty for nothing but what was to be undone before.
+            again: Whether undos that failed are tried again.
+        """
+        ...
+
+    def unknown(self, steps: Sequence[str]) -> FlowError | None:
+        """Return why steps cannot be found, or None."""
+        ...
+
     def unrepeatable(self, turn: Turn) -> Sequence[str]:
         """Return the paths of failed steps that would have to run again, and must not."""
         ...
@@ -149,3 +220,17 @@ class Program(Protocol):
     def revive(self, turn: Turn) -> None:
         """Prepare everything to try again what has failed."""
         ...
+
+
+def go_on(turn: Turn, program: Program) -> Accepted:
+    """Do all that can be done now, and return the verdict on the event behind it.
+
+    Args:
+        turn: The decision in the making.
+        program: What drives it.
+    """
+    if turn.advancing:
+        program.advance(turn)
+    elif turn.root.state is Status.SUSPENDING and not program.attempts_out:
+        turn.root.apply(QUIET, None)
+    return turn.accepted

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 from flow.errors import TooMany
 from flow.kernel.commands import SendAnswer
-from flow.kernel.machine import MachineTask, MachineType, Transition
+from flow.kernel.machine import MachineType, Task, Transition
 from flow.kernel.tree import Node
 from flow.status import ENDED, Status
 
@@ -41,8 +41,8 @@ class WaiterData(NamedTuple):
     correlation: str
 
 
-def _tasks(state: Status, _data: WaiterData) -> tuple[MachineTask, ...]:
-    return (SendAnswer(),) if state is Status.SUCCESS else ()
+def _send(_data: WaiterData) -> tuple[Task, ...]:
+    return (SendAnswer(),)
 
 
 def _keep(data: WaiterData, _event: None) -> WaiterData:
@@ -62,7 +62,7 @@ WAIT_AGAIN: Final = Transition(
     _keep,
 )
 
-WAITER: Final = MachineType("waiter", 1, Status, WaiterData, _tasks)
+WAITER: Final = MachineType("waiter", 1, Status, WaiterData, {Status.SUCCESS: _send})
 
 
 def wait(root: Node, name: str, data: WaiterData) -> TooMany | None:

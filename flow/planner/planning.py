@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from flow.errors import InvalidOption, UnknownStep, listed
-from flow.plan import Plan, PlannedStep, StartOptions
+from flow.plan import SETTLE_WITHIN_MS, Plan, PlannedStep, StartOptions
 from flow.planner import graph
 from flow.planner.validation import SortedSteps, check, expect_size, with_fallbacks
 from flow.retry import RetryPolicy
-from flow.step import Composed, FromStep, StepDefinition, Template, template_steps
-from flow.workflow import WorkflowDefinition
+from flow.step import StepDefinition
+from flow.template import Composed, FromStep, Template, template_steps
+from flow.workflow import ON_ERROR, ON_UNDO_ERROR, OnError, OnUndoError, WorkflowDefinition
 
 __all__ = ["levels", "plan", "sorted_steps"]
 
@@ -49,7 +50,7 @@ def plan(definition: WorkflowDefinition, hash: str, options: StartOptions = _AS_
     _expect_known(definition, options)
     changed = _changed(definition, options)
     expect_size(changed)
-    return _Planning(hash, {}).plan(definition, changed, options)
+    return _Planning(hash, {}).plan(definition, changed, options, _Modes())
 
 
 def levels(plan: Plan) -> list[list[PlannedStep]]:
@@ -100,8 +101,14 @@ def _expect_known(definition: WorkflowDefinition, options: StartOptions) -> None
         if name not in known:
             ids = [step.id for step in definition.steps]
             raise UnknownStep(name, f"workflow {definition.id!r}", ids[:1000])
+    owner = _start(definition)
+    for option, value, allowed in (
+        ("on_error", options.on_error, ON_ERROR),
+        ("on_undo_error", options.on_undo_error, ON_UNDO_ERROR),
+    ):
+        if value and value not in allowed:
+            raise InvalidOption(owner, option, repr(value), f"it is one of {listed(allowed)}")
     if options.timeout_ms is not None and options.timeout_ms < 1:
-        owner = f"the start of workflow {definition.id!r}"
         raise InvalidOption(owner, "timeout_ms", str(options.timeout_ms), "it is more than 0")
 
 
@@ -148,17 +155,39 @@ class _Numbered:
     index: Mapping[str, int]
 
 
+class _Modes(NamedTuple):
+    """What happens after an error, as a workflow has it from the one around it."""
+
+    on_error: OnError = "stop"
+    on_undo_error: OnUndoError = "continue"
+    settle_within_ms: int = SETTLE_WITHIN_MS
+
+    def of(self, definition: WorkflowDefinition, options: StartOptions) -> "_Modes":
+        """Return the modes of a workflow: its start's, its own, or these."""
+        settle_ms = definition.settle_within_ms
+        return _Modes(
+            options.on_error or definition.on_error or self.on_error,
+            options.on_undo_error or definition.on_undo_error or self.on_undo_error,
+            self.settle_within_ms if settle_ms is None else settle_ms,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class _Planning:
     """One call of `plan`: a definition that is there several times is planned once."""
 
     hash: str
-    plans: dict[int, Plan]
+    plans: dict[tuple[int, _Modes], Plan]
 
     def plan(
-        self, original: WorkflowDefinition, definition: WorkflowDefinition, options: StartOptions
+        self,
+        original: WorkflowDefinition,
+        definition: WorkflowDefinition,
+        options: StartOptions,
+        around: _Modes,
     ) -> Plan:
         """Return the plan of *definition*, which is *original* with the options in it."""
+        modes = around.of(definition, options)
         steps = check(definition)
         spare = _spare(original, definition)
         resting = {*steps.stands_in_for, *map(steps.index.__getitem__, spare)}
@@ -171,18 +200,25 @@ class _Planning:
         return Plan(
             workflow=definition.id,
             hash=self.hash,
-            steps=self._steps(numbered, outside, options),
+            steps=self._steps(numbered, outside, options, modes),
             index=numbered.index,
             output=definition.output or Composed(default),
-            hooks=self._hooks(definition, len(steps.levels), options),
+            hooks=self._hooks(definition, len(steps.levels), options, modes),
             barrier=barrier,
             timeout_ms=options.timeout_ms or definition.timeout_ms,
             outside=outside,
             needed=_needed(numbered, outside, definition.output),
+            on_error=modes.on_error,
+            on_undo_error=modes.on_undo_error,
+            settle_within_ms=modes.settle_within_ms,
         )
 
     def _steps(
-        self, numbered: _Numbered, outside: Mapping[int, str], options: StartOptions
+        self,
+        numbered: _Numbered,
+        outside: Mapping[int, str],
+        options: StartOptions,
+        modes: _Modes,
     ) -> tuple[PlannedStep, ...]:
         fallback_of = {
             step: fallback
@@ -197,29 +233,35 @@ class _Planning:
                 numbered.dependents[number],
                 fallback_of.get(number),
                 numbered.stands_in_for.get(number),
-                self._inner(definition, options) if definition.workflow else None,
+                self._inner(definition, options, modes) if definition.workflow else None,
+                _undo(definition, numbered.levels[number]) if definition.undo else None,
             )
             for number, definition in enumerate(numbered.definitions)
         )
 
     def _hooks(
-        self, definition: WorkflowDefinition, level: int, options: StartOptions
+        self, definition: WorkflowDefinition, level: int, options: StartOptions, modes: _Modes
     ) -> dict[str, PlannedStep]:
         return {
-            name: PlannedStep(hook, level, (), (), plan=self._inner(hook, options))
+            name: PlannedStep(hook, level, (), (), plan=self._inner(hook, options, modes))
             for name, hook in definition.hooks.items()
         }
 
-    def _inner(self, step: StepDefinition, options: StartOptions) -> Plan | None:
+    def _inner(self, step: StepDefinition, options: StartOptions, around: _Modes) -> Plan | None:
         if not isinstance(step.workflow, WorkflowDefinition):
             return None
-        known = self.plans.get(id(step.workflow))
+        key = id(step.workflow), around
+        known = self.plans.get(key)
         if known:
             return known
         turned = StartOptions(reverse=options.reverse)
-        made = self.plan(step.workflow, step.workflow, turned)
-        self.plans[id(step.workflow)] = made
+        made = self.plan(step.workflow, step.workflow, turned, around)
+        self.plans[key] = made
         return made
+
+
+def _undo(step: StepDefinition, level: int) -> PlannedStep:
+    return PlannedStep(step.undo, level, (), ())
 
 
 def _spare(original: WorkflowDefinition, changed: WorkflowDefinition) -> set[str]:

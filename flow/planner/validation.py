@@ -26,15 +26,9 @@ from flow.errors import (
 )
 from flow.names import STEPS_LIMIT, check_name, check_names
 from flow.planner import graph
-from flow.step import (
-    Composed,
-    FromOutcome,
-    Listed,
-    StepDefinition,
-    StepKind,
-    Template,
-    template_steps,
-)
+from flow.planner.undos import expect_undos
+from flow.step import StepDefinition, StepKind
+from flow.template import FromOutcome, FromRun, mentions, template_steps
 from flow.workflow import HOOKS, WorkflowDefinition
 
 __all__ = ["SortedSteps", "check", "validate"]
@@ -47,6 +41,9 @@ _CIRCLES: Final = 20
 # A hint compares a wrong name with every known one. An error must not take minutes to be written.
 _COMPARISONS: Final = 50_000
 
+
+_ONLY_FOR: Final[Mapping[type, str]] = {FromOutcome: "hooks", FromRun: "undos"}
+_NAMES: Final[Mapping[type, str]] = {FromOutcome: "outcome", FromRun: "undone"}
 
 _Known = tuple[ReferenceType[WorkflowDefinition], "SortedSteps"]
 # A workflow is checked when it is made and again when it is planned. A definition never changes,
@@ -166,6 +163,7 @@ def _checked_anew(definition: WorkflowDefinition) -> SortedSteps:
     steps = SortedSteps(index, requires, stands_in_for, levels)
     _expect_early_fallbacks(definition, steps)
     _expect_references(definition, steps)
+    expect_undos(definition)
     return steps
 
 
@@ -204,10 +202,13 @@ def _expect_size(definition: WorkflowDefinition, total: int) -> None:
 
 def _sub_workflows(definition: WorkflowDefinition) -> Iterator[WorkflowDefinition]:
     wrong: list[str] = []
+    kind = StepKind.WORKFLOW
     for step in (*definition.steps, *definition.hooks.values()):
-        if step.kind is StepKind.WORKFLOW and isinstance(step.workflow, WorkflowDefinition):
+        if step.kind is not kind and step.workflow is None:
+            continue
+        if step.kind is kind and isinstance(step.workflow, WorkflowDefinition):
             yield step.workflow
-        elif step.kind is StepKind.WORKFLOW or step.workflow is not None:
+        else:
             wrong.append(step.id)
     if wrong:
         rule = "a step of the kind 'workflow', and no other, has a definition in it"
@@ -341,24 +342,14 @@ def _expect_references(definition: WorkflowDefinition, steps: SortedSteps) -> No
     if fallbacks:
         reason = f"leads to a fallback{_also(fallbacks)}: refer to the step that it stands in for"
         raise InvalidReference(owner, fallbacks[0], reason)
-    wrong = [step.id for step in definition.steps if step.input and _has_outcome(step.input)]
-    if wrong or (definition.output and _has_outcome(definition.output)):
-        owner = f"the input of step {wrong[0]!r}" if wrong else owner
-        reason = f"leads to what only hooks can know{_also(wrong)}"
-        raise InvalidReference(owner, "outcome", reason)
+    mapped = [step for step in definition.steps if step.input is not None]
+    for kind, what in _ONLY_FOR.items():
+        wrong = [step.id for step in mapped if mentions(step.input, kind)]
+        if wrong or mentions(definition.output, kind):
+            owner = f"the input of step {wrong[0]!r}" if wrong else owner
+            reason = f"leads to what only {what} can know{_also(wrong)}"
+            raise InvalidReference(owner, _NAMES[kind], reason)
 
 
 def _also(names: Sequence[str]) -> str:
     return f" (the same is true of {listed(names[1:])})" if names[1:] else ""
-
-
-def _has_outcome(template: Template) -> bool:
-    match template:
-        case FromOutcome():
-            return True
-        case Composed(fields=fields):
-            return any(_has_outcome(inner) for _, inner in fields)
-        case Listed(items=items):
-            return any(map(_has_outcome, items))
-        case _:
-            return False

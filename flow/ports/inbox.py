@@ -33,8 +33,27 @@ class InboxAttempt(Protocol):
         ...
 
     @property
+    def is_tombstone(self) -> bool:
+        """Whether what was done, or would be done, for the key was undone: it must not be done."""
+        ...
+
+    @property
     def connection(self) -> Any:
         """The driver's connection, in the transaction. What is written through it is the effect."""
+        ...
+
+    async def bury(self, key: str) -> None:
+        """Leave a tombstone for another key, in place of a reply that was saved for it.
+
+        It waits for another attempt that has that key, but not for long. The tombstone is there
+        once the block has been left without an error, and only if `save` was called.
+
+        Args:
+            key: The key; never the attempt's own.
+
+        Raises:
+            StoreUnavailable: The database has failed, or another attempt has the key.
+        """
         ...
 
     async def save(self, body: bytes, headers: Mapping[str, str]) -> None:

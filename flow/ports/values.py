@@ -44,12 +44,14 @@ class Renewal:
             whoever asks is among them.
         revision: Changes whenever definitions, steps of the catalogue or pauses change, so that
             whoever keeps a copy knows when it is an old one.
+        free: The partitions that nobody else holds: only these need to be asked for.
     """
 
     now_ms: int
     held: frozenset[int]
     members: tuple[str, ...] = ()
     revision: int = 0
+    free: frozenset[int] = frozenset()
 
 
 _NO_LABELS: Final[Mapping[str, str]] = {}

@@ -12,21 +12,22 @@ from flow.programs.scope import Scope
 __all__ = ["Agenda"]
 
 
-class Agenda:
+class Agenda(list[tuple[tuple[int, int], Scope]]):
     """Scopes in order, each at most once. Those that were closed meanwhile are left out.
 
-    Attributes:
-        entries: What is on the list, closed ones included; empty if there is nothing to `pop`.
+    It is a heap of scopes with their ranks, closed ones included; empty, there is nothing to take.
+
+    Args:
+        bit: The bit of `Scope.listed` that says whether a scope is on the list: one for each list.
     """
 
-    __slots__ = ("_added", "_members", "entries")
+    # Not a list beside it: that would be one more object for the garbage collector.
+    __slots__ = ("_bit",)
 
-    def __init__(self) -> None:
+    def __init__(self, bit: int = 1) -> None:
         """Begin with nothing."""
-        # The third number keeps a closed scope and its successor from being compared.
-        self.entries: list[tuple[int, int, int, Scope]] = []
-        self._added = 0
-        self._members: set[Scope] = set()
+        super().__init__()
+        self._bit = bit
 
     def add(self, scope: Scope) -> None:
         """Put a scope on the list.
@@ -34,16 +35,15 @@ class Agenda:
         Args:
             scope: The scope; nothing happens if it is on the list already.
         """
-        if scope not in self._members:
-            self._members.add(scope)
-            self._added += 1
-            heappush(self.entries, (-scope.depth, scope.owner.created, self._added, scope))
+        if not scope.listed & self._bit:
+            scope.listed |= self._bit
+            heappush(self, (scope.rank, scope))
 
-    def pop(self) -> Scope | None:
+    def take(self) -> Scope | None:
         """Take the first scope off the list, or return None if there is none left."""
-        while self.entries:
-            scope = heappop(self.entries)[3]
-            self._members.discard(scope)
+        while self:
+            scope = heappop(self)[1]
+            scope.listed ^= self._bit
             if not scope.closed:
                 return scope
         return None

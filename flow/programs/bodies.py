@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from flow.failure import Failure
-from flow.kernel.execution import INPUT, ExecutionData
+from flow.kernel.execution import INPUT, SUB_WORKFLOW, ExecutionData
 from flow.kernel.steps import STEP
 from flow.kernel.tree import Node, Tree
 from flow.plan import Plan
 from flow.status import Status
-from flow.step import Composed, FromInput, Literal, Template
+from flow.template import Composed, FromInput, Literal, Template
 
 __all__ = ["Assembly", "Bodies", "failure_fields"]
 
 NULL = b"null"
+_UNDOING = (Status.COMPENSATING, Status.COMPENSATED, Status.FAILURE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Bodies:
         parent: The bodies of the workflow that this one is a step of, or None.
     """
 
-    __slots__ = ("_parent", "_path", "_plan", "_tree")
+    __slots__ = ("_parent", "_path", "_plan", "_run_key", "_tree", "_undone")
 
     def __init__(
         self,
@@ -57,6 +58,19 @@ class Bodies:
         self._plan = plan
         self._path = path
         self._parent = parent
+        self._undone: Node | None = None
+        self._run_key = ""
+
+    def for_undo(self, step: Node, run_key: str) -> "Bodies":
+        """Return the bodies that the undo of a step can refer to.
+
+        Args:
+            step: The step.
+            run_key: The idempotency key that its run had.
+        """
+        bodies = Bodies(self._tree, self._plan, self._path, self._parent)
+        bodies._undone, bodies._run_key = step, run_key
+        return bodies
 
     def input(self) -> Source:
         """Return the workflow's input."""
@@ -95,11 +109,37 @@ class Bodies:
         """
         planned = self._plan.steps[self._plan.index[step]]
         node = self._node(step)
-        if node is not None and node.state in (Status.SUCCESS, Status.SKIPPED):
+        if node is not None and node is self._undone:
+            # What it gave itself, however it has ended, and not what stood in for it.
+            return node.read(STEP).output or NULL
+        if node is not None and _has_result(node):
             return self._output_of(node, step)
         if node is not None and planned.fallback is not None:
             return self.output(self._plan.steps[planned.fallback].definition.id)
         return NULL
+
+    def run(self) -> Mapping[str, Source]:
+        """Return the run that is to be undone: what each field of it is made of."""
+        node = self._undone
+        assert node is not None, "only an undo refers to a run"
+        data = node.read(STEP)
+        step = node.key.partition("/")[2]
+        return {
+            "input": self.step_input(step),
+            "status": self._literal(node.state.value),
+            "output": data.output or NULL,
+            "failure": self._literal(failure_fields(data.failure)),
+            "run_key": self._literal(self._run_key),
+            "attempts": self._literal(data.attempt),
+        }
+
+    def undo_input(self) -> Source:
+        """Return the input of the undo: by default that of the run."""
+        node = self._undone
+        assert node is not None, "only an undo has it"
+        step = node.key.partition("/")[2]
+        template = self._plan.steps[self._plan.index[step]].definition.undo.input
+        return self.step_input(step) if template is None else Assembly(template, self)
 
     def result(self) -> Source:
         """Return the workflow's result."""
@@ -118,6 +158,9 @@ class Bodies:
         }
         return Assembly(Composed(tuple(fields.items())), self)
 
+    def _literal(self, value: object) -> Assembly:
+        return Assembly(Literal(value), self)
+
     def _output_of(self, node: Node, step: str) -> Source:
         if node.machine is STEP:
             return node.read(STEP).output or NULL
@@ -126,6 +169,13 @@ class Bodies:
 
     def _node(self, step: str) -> Node | None:
         return self._tree.find(f"{self._path}/steps/{step}" if self._path else f"steps/{step}")
+
+
+def _has_result(node: Node) -> bool:
+    """Return whether a step has succeeded, even if it was undone later."""
+    if node.machine is SUB_WORKFLOW and node.state in _UNDOING:
+        return node.read(SUB_WORKFLOW).failure is None
+    return node.state in (Status.SUCCESS, Status.SKIPPED)
 
 
 def failure_fields(failure: Failure | None) -> Mapping[str, Any] | None:

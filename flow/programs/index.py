@@ -13,7 +13,7 @@ Two lists say where there is something to do: `touched` scopes may have come to 
 `waiting` scopes may have something to send.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from typing import Final
@@ -24,6 +24,7 @@ from flow.kernel.tree import Node, Tree
 from flow.plan import Plan
 from flow.programs.agenda import Agenda
 from flow.programs.scope import Scope
+from flow.programs.unwinding import Unwinding
 from flow.status import ENDED, Status
 
 __all__ = ["SATISFYING", "Index"]
@@ -31,7 +32,7 @@ __all__ = ["SATISFYING", "Index"]
 SATISFYING: Final = frozenset({Status.SUCCESS, Status.SKIPPED})
 """The statuses of a step after which its dependents go on."""
 
-_OUT: Final = frozenset({Status.RUNNING, Status.RETRYING})
+_OUT: Final = frozenset({Status.RUNNING, Status.RETRYING, Status.COMPENSATING})
 
 
 class Index:
@@ -46,9 +47,18 @@ class Index:
         attempts_out: How many attempts are out.
         touched: The scopes that may have come to their end.
         waiting: The scopes that may have something to send.
+        unwindings: What is being undone, by the paths of workflows.
     """
 
-    __slots__ = ("_scopes", "active", "attempts_out", "plan", "touched", "waiting")
+    __slots__ = (
+        "_scopes",
+        "active",
+        "attempts_out",
+        "plan",
+        "touched",
+        "unwindings",
+        "waiting",
+    )
 
     def __init__(self, plan: Plan) -> None:
         """Make the index of an execution that has not begun, or has ended."""
@@ -56,8 +66,9 @@ class Index:
         self._scopes: dict[str, Scope] = {}
         self.active = 0
         self.attempts_out = 0
-        self.touched = Agenda()
-        self.waiting = Agenda()
+        self.touched = Agenda(1)
+        self.waiting = Agenda(2)
+        self.unwindings: dict[str, Unwinding] = {}
 
     @classmethod
     def build(cls, plan: Plan, tree: Tree) -> "Index":
@@ -100,17 +111,22 @@ class Index:
             outer: The scope that it is in, or None for the whole.
         """
         scope = self._add(Scope(plan, owner, outer))
-        for number in plan.outside:
-            scope.satisfy(number)
-        # Only what has begun has a node; most workflows are indexed when nothing has.
-        for number, node in sorted(_begun(plan, owner), key=itemgetter(0)):
-            self._index_step(scope, number, node)
+        if owner.state is not Status.COMPENSATING:
+            self._index_steps(scope)
         for name in plan.hooks:
             hook = owner.find(f"hooks/{name}")
             if hook is not None and hook.state not in ENDED:
                 scope.active += 1
                 self._index_open(scope, plan.hooks[name].plan, hook)
         return scope
+
+    def compensating(self) -> Sequence[Scope]:
+        """Return the scopes of the workflows that are being compensated by themselves."""
+        return [
+            scope
+            for scope in self._scopes.values()
+            if scope.owner.state is Status.COMPENSATING and not scope.owner.data.outcome
+        ]
 
     def open_empty(self, scope: Scope) -> Scope:
         """Return a new scope for a workflow of which everything was interrupted.
@@ -146,7 +162,8 @@ class Index:
         kind, _, name = node.key.partition("/")
         if node.machine is STEP:
             self.active -= 1
-            scope.retrying.pop(node, None)
+            if scope.retrying:
+                scope.retrying.pop(node, None)
         if kind == "hooks":
             scope.active -= 1
             return None
@@ -154,26 +171,35 @@ class Index:
         scope.vacate(number)
         return number
 
-    def settle(self, scope: Scope, number: int, node: Node) -> None:
+    def settle(self, scope: Scope, number: int, node: Node) -> int | None:
         """Draw the conclusions from a step that has ended.
 
         Args:
             scope: The scope that it is in.
             number: Its number.
             node: Its node.
+
+        Returns:
+            The number of the step that the workflow fails for because of that, or None.
         """
         step = scope.plan.steps[number]
         principal = number if step.stands_in_for is None else step.stands_in_for
         if number != principal and not _was_called(scope, principal):
-            return
-        if node.state in SATISFYING:
+            return None
+        if node.machine is STEP and node.data.blocked_by:
+            scope.block(principal)
+        elif node.state in SATISFYING:
             scope.satisfy(principal)
         elif step.fallback is not None:
             self._call_in(scope, principal, step.fallback)
         elif scope.plan.steps[principal].definition.optional:
             scope.satisfy(principal)
         else:
-            scope.fail(_blame(step.definition.id, node), node.updated)
+            scope.fail(_blame(step.definition.id, node), _ended_at(node))
+            if scope.plan.on_error == "continue":
+                scope.block(principal)
+            return principal
+        return None
 
     # ------------------------------------------------------------------------- privately
 
@@ -183,6 +209,13 @@ class Index:
             scope.outer.inner[scope.owner] = scope
         self.touched.add(scope)
         return scope
+
+    def _index_steps(self, scope: Scope) -> None:
+        for number in scope.plan.outside:
+            scope.satisfy(number)
+        # Only what has begun has a node; most workflows are indexed when nothing has.
+        for number, node in sorted(_begun(scope.plan, scope.owner), key=itemgetter(0)):
+            self._index_step(scope, number, node)
 
     def _index_step(self, scope: Scope, number: int, node: Node) -> None:
         if node.state is Status.PENDING:
@@ -227,7 +260,12 @@ def _was_called(scope: Scope, principal: int) -> bool:
     """Return whether a fallback matters: it does only if the step before it has failed."""
     name = scope.plan.steps[principal].definition.id
     node = scope.owner.find(f"steps/{name}")
-    return node is not None and node.state is Status.FAILURE
+    return node is not None and node.state in (Status.FAILURE, Status.COMPENSATED)
+
+
+def _ended_at(node: Node) -> int:
+    """Return the number of the transition by which a step ended."""
+    return (node.data.ended_at if node.machine is STEP else 0) or node.updated
 
 
 def _blame(step: str, node: Node) -> Failure:

@@ -7,6 +7,7 @@ from flow.kernel.execution import SUB_WORKFLOW
 from flow.kernel.steps import STEP
 from flow.kernel.tree import Node
 from flow.programs.index import Index
+from flow.programs.places import UNDO
 from flow.programs.scope import Scope
 from flow.status import Status
 
@@ -24,11 +25,15 @@ def interrupt(turn: Turn, index: Index, owner: Node) -> None:
         owner: The workflow's node.
     """
     for node in owner.children:
-        if node.machine is STEP and node.state in steps.ABORT.sources:
+        if node.machine is STEP:
             _abort(turn, index, node)
+            undo = node.find(UNDO)
+            if undo is not None:
+                _abort(turn, index, undo)
         elif node.machine is SUB_WORKFLOW and node.state in execution.INTERRUPT.sources:
             interrupt(turn, index, node)
             node.apply(execution.INTERRUPT, execution.Ended(turn.now_ms))
+    index.unwindings.pop(owner.path, None)
     scope = index.at(owner)
     if scope is not None:
         index.close(scope)
@@ -51,12 +56,16 @@ def expire(turn: Turn, index: Index, scope: Scope) -> None:
         f"the workflow {workflow!r} did not end within its timeout ({seconds:g} s)",
         fields={"what": workflow, "seconds": seconds},
     )
-    index.open_empty(scope).fail(failure, turn.tree.number)
+    empty = index.open_empty(scope)
+    empty.expired = True
+    empty.fail(failure, turn.tree.number)
 
 
 def _abort(turn: Turn, index: Index, node: Node) -> None:
     if node.state is Status.RUNNING:
         index.attempts_out -= 1
-    if node.state is not Status.PENDING:
         index.active -= 1
-    node.apply(steps.ABORT, turn.now_ms)
+        node.apply(steps.INTERRUPT, turn.now_ms)
+    elif node.state in steps.ABORT.sources:
+        index.active -= node.state is Status.RETRYING
+        node.apply(steps.ABORT, turn.now_ms)

@@ -1,6 +1,7 @@
 """Reviving: preparing an execution that has failed to be tried again from the failed steps."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from flow.kernel import execution, steps
 from flow.kernel.steps import STEP
@@ -11,6 +12,8 @@ from flow.status import Status
 from flow.workflow import HOOKS
 
 __all__ = ["revive", "unrepeatable"]
+
+_FAILED: Final = (Status.FAILURE, Status.COMPENSATED)
 
 
 def revive(owner: Node, plan: Plan) -> None:
@@ -26,6 +29,9 @@ def revive(owner: Node, plan: Plan) -> None:
     for name in HOOKS:
         if owner.find(f"hooks/{name}") is not None:
             owner.delete_child(f"hooks/{name}")
+    for node in owner.children:
+        if node.machine is STEP and node.read(STEP).blocked_by:
+            owner.delete_child(node.key)
     for step, node, stand_in in _failed(owner, plan):
         if stand_in is not None:
             owner.delete_child(stand_in.key)
@@ -69,7 +75,7 @@ def _failed(owner: Node, plan: Plan) -> list[tuple[PlannedStep, Node, Node | Non
         if node is None or step.stands_in_for is not None:
             continue
         stand_in = _stand_in(owner, plan, step)
-        if node.state in (Status.FAILURE, Status.ABORTED) and not _is_settled(step, node, stand_in):
+        if node.state in execution.RESET.sources and not _is_settled(step, node, stand_in):
             found.append((step, node, stand_in))
     return found
 
@@ -82,9 +88,9 @@ def _stand_in(owner: Node, plan: Plan, step: PlannedStep) -> Node | None:
 
 def _is_settled(step: PlannedStep, node: Node, stand_in: Node | None) -> bool:
     """Return whether the workflow could go on after a step has failed."""
-    if node.state is not Status.FAILURE:
+    if node.state is Status.ABORTED:
         return False
     if stand_in is not None and stand_in.state in SATISFYING:
         return True
-    is_final = step.fallback is None or (stand_in is not None and stand_in.state is Status.FAILURE)
+    is_final = step.fallback is None or (stand_in is not None and stand_in.state in _FAILED)
     return step.definition.optional and is_final

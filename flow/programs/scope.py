@@ -5,13 +5,14 @@ that the end of a step costs as much as the step has dependents, and not as much
 has steps.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
 from typing import NamedTuple
 
 from flow.failure import Failure
 from flow.kernel.tree import Node
 from flow.plan import Plan
+from flow.status import Status
 
 __all__ = ["Scope"]
 
@@ -31,7 +32,12 @@ class Scope:
         active: How many of its members are out or wait for a retry, sub-workflows and hooks
             included.
         retrying: Its members that wait for their next attempt.
+        listed: On which agendas it is: a bit for each.
+        left: How many of its steps are not satisfied.
+        ready: The steps that may be able to go out now: their places in a heap.
+        rank: Where it stands among those that want attention: deeper ones first, then older ones.
         failure: Why it is going to fail, or None.
+        expired: Whether its time is up, so that nothing of it goes on, whatever follows an error.
         closed: Whether it has ended, so that whoever still holds it lets go.
     """
 
@@ -40,22 +46,25 @@ class Scope:
         "_caps",
         "_failed_at",
         "_held",
-        "_left",
         "_left_in_level",
         "_missing",
         "_out",
-        "_ready",
         "_satisfied",
         "_taken",
         "active",
         "closed",
         "depth",
+        "expired",
         "failure",
         "inner",
         "is_hook",
+        "left",
+        "listed",
         "outer",
         "owner",
         "plan",
+        "rank",
+        "ready",
         "retrying",
     )
 
@@ -65,11 +74,14 @@ class Scope:
         self.owner = owner
         self.outer = outer
         self.depth: int = 0 if outer is None else outer.depth + 1
+        self.rank = (-self.depth, owner.created)
         self.is_hook = owner.key.startswith("hooks/")
         self.inner: dict[Node, Scope] = {}
         self.active = 0
         self.retrying: dict[Node, None] = {}
+        self.listed = 0
         self.failure: Failure | None = None
+        self.expired = False
         self.closed = False
         self._failed_at = 0
         outset = _outset(plan)
@@ -78,20 +90,20 @@ class Scope:
         self._missing = outset.missing.copy()
         # A fallback that was called in stands in it with its number less the number of all steps:
         # it goes before all others, and no barrier holds it.
-        self._ready = outset.ready.copy()
-        self._left = outset.left
-        self._left_in_level = outset.left_in_level.copy()
+        self.ready = outset.ready.copy()
+        self.left = outset.left
+        # Empty without a barrier, and then never changed.
+        self._left_in_level = outset.left_in_level and outset.left_in_level.copy()
         self._barred_from = 1
         self._caps = outset.caps
         self._out: dict[str, int] = {}
         self._held: dict[str, list[int]] = {}
 
-    # -------------------------------------------------------------------- what is done
+    def __lt__(self, other: "Scope") -> bool:
+        """Return False: those of the same rank, of which all but one are closed, have no order."""
+        return False
 
-    @property
-    def done(self) -> bool:
-        """Whether every step is satisfied."""
-        return self._left == 0
+    # -------------------------------------------------------------------- what is done
 
     @property
     def stopped(self) -> bool:
@@ -101,7 +113,7 @@ class Scope:
         """
         scope = self
         while scope.outer is not None:
-            if scope.outer.failure is not None and not scope.is_hook:
+            if scope.outer.failing and not scope.is_hook:
                 return True
             scope = scope.outer
         return False
@@ -109,7 +121,14 @@ class Scope:
     @property
     def halted(self) -> bool:
         """Whether no step of it goes out any more."""
-        return self.failure is not None or (self.outer is not None and self.stopped)
+        return self.failing or (self.outer is not None and self.stopped)
+
+    @property
+    def failing(self) -> bool:
+        """Whether a failure, or what is done about it, keeps its steps from going out."""
+        if self.failure is not None and (self.expired or self.plan.on_error != "continue"):
+            return True
+        return self.owner.state is Status.COMPENSATING
 
     def satisfy(self, number: int) -> None:
         """Let the dependents of a step go on.
@@ -122,13 +141,39 @@ class Scope:
         if self._satisfied[number] or step.stands_in_for is not None:
             return
         self._satisfied[number] = self._taken[number] = 1
-        self._left -= 1
+        self.left -= 1
         if self._left_in_level:
             self._left_in_level[step.level] -= 1
         for dependent in step.dependents:
             self._missing[dependent] -= 1
             if self._missing[dependent] == 0 and self.plan.steps[dependent].stands_in_for is None:
-                heappush(self._ready, dependent)
+                heappush(self.ready, dependent)
+
+    def block(self, number: int) -> None:
+        """Note that a step has failed, or depends on one that has, and that the others go on.
+
+        Args:
+            number: The step's number. What depends on it does not go out.
+        """
+        step = self.plan.steps[number]
+        self._satisfied[number] = self._taken[number] = 1
+        self.left -= 1
+        if self._left_in_level:
+            self._left_in_level[step.level] -= 1
+
+    def blocks(self, number: int) -> Iterator[int]:
+        """Go through the steps that depend on one, directly or not, and have not gone out.
+
+        Args:
+            number: The step's number. Blocking what comes is left to the caller.
+        """
+        found = list(reversed(self.plan.steps[number].dependents))
+        while found:
+            dependent = found.pop()
+            step = self.plan.steps[dependent]
+            if not self._satisfied[dependent] and step.stands_in_for is None:
+                yield dependent
+                found += reversed(step.dependents)
 
     def fail(self, failure: Failure, at: int) -> None:
         """Note that the workflow is going to fail.
@@ -144,28 +189,23 @@ class Scope:
 
     # ------------------------------------------------------------- what goes out, and when
 
-    @property
-    def has_ready(self) -> bool:
-        """Whether there may be a step that can go out now."""
-        return bool(self._ready)
-
     def call_in(self, number: int) -> None:
         """Make a fallback ready.
 
         Args:
             number: The fallback's number.
         """
-        heappush(self._ready, number - len(self.plan.steps))
+        heappush(self.ready, number - len(self.plan.steps))
 
     def next_ready(self) -> int | None:
         """Return the number of a step that may go out now, or None. It is not ready any more."""
-        while self._ready:
-            place = self._ready[0]
+        while self.ready:
+            place = self.ready[0]
             number = place % len(self._taken)
             is_taken = self._taken[number]
             if self._left_in_level and place >= 0 and not is_taken and self._is_barred(number):
                 return None
-            heappop(self._ready)
+            heappop(self.ready)
             if is_taken:
                 continue
             if not self._caps:
@@ -205,7 +245,7 @@ class Scope:
         self._out[target] -= 1
         held = self._held.get(target)
         if held:
-            heappush(self._ready, heappop(held))
+            heappush(self.ready, heappop(held))
 
     def take(self, number: int) -> None:
         """Note that a step has ended, so that it does not go out.

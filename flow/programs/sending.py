@@ -5,7 +5,7 @@ from typing import Final
 from flow.kernel import execution, steps
 from flow.kernel.decide import Turn
 from flow.kernel.execution import SUB_WORKFLOW, ExecutionData
-from flow.kernel.steps import STEP, StepData
+from flow.kernel.steps import STEP
 from flow.kernel.tree import Node
 from flow.names import DISPATCH_WINDOW
 from flow.plan import PlannedStep
@@ -16,11 +16,11 @@ from flow.step import StepDefinition
 
 __all__ = ["send", "send_next", "unsent_hooks"]
 
-_FRESH: Final = StepData()
-
 _HOOKS_FOR: Final = {
     Status.SUCCESS.value: ("on_success", "on_end"),
     Status.FAILURE.value: ("on_failure", "on_end"),
+    Status.COMPENSATED.value: ("on_failure", "on_end"),
+    Status.ABORTED.value: (),
 }
 
 
@@ -36,7 +36,7 @@ def send_next(turn: Turn, index: Index) -> bool:
     """
     if index.active >= DISPATCH_WINDOW:
         return False
-    scope = index.waiting.pop()
+    scope = index.waiting.take()
     if scope is None:
         return False
     if scope.owner.data.outcome and not scope.stopped:
@@ -55,8 +55,7 @@ def send(turn: Turn, index: Index, node: Node, definition: StepDefinition) -> No
         node: The node of the step.
         definition: The step.
     """
-    within = definition.start_within_ms
-    due = None if within is None else turn.clock_ms + within
+    due = _due(turn, definition)
     node.apply(steps.DISPATCH, steps.Dispatched(turn.now_ms, turn.execution.epoch, due))
     index.attempts_out += 1
 
@@ -86,7 +85,7 @@ def _send_steps(turn: Turn, index: Index, scope: Scope) -> None:
         if step.plan is not None:
             # What is inside goes first, or all sub-workflows would be begun at once.
             break
-    if scope.has_ready:
+    if scope.ready:
         index.waiting.add(scope)
 
 
@@ -108,6 +107,17 @@ def _begin(turn: Turn, index: Index, scope: Scope, key: str, step: PlannedStep) 
         node.apply(execution.BEGIN, began)
         index.open(step.plan, node, scope)
         return
-    node = node or owner.add_child(key, STEP, Status.PENDING, _FRESH)
     index.active += 1
-    send(turn, index, node, step.definition)
+    if node is not None:
+        send(turn, index, node, step.definition)
+        return
+    due = _due(turn, step.definition)
+    data = steps.first_attempt(turn.now_ms, turn.root.data.epoch, due)
+    owner.add_child(key, STEP, Status.RUNNING, data)
+    index.attempts_out += 1
+
+
+def _due(turn: Turn, definition: StepDefinition) -> int | None:
+    """Return by when (execution time) an attempt has to have begun that goes out now."""
+    within = definition.start_within_ms
+    return None if within is None else turn.clock_ms + within

@@ -21,17 +21,23 @@ The work is done elsewhere: `index` knows what is ready and what is out, `sendin
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
+from flow.errors import FlowError, UnknownStep
 from flow.kernel import steps
 from flow.kernel.decide import Turn
 from flow.kernel.steps import STEP, StepData
 from flow.kernel.tree import Node, Tree
-from flow.plan import Plan, PlannedStep
-from flow.programs import interrupting, places, reviving, sending
+from flow.plan import Plan
+from flow.programs import compensation, interrupting, places, reviving, sending
 from flow.programs.bodies import Bodies
+from flow.programs.compensation import Compensation
 from flow.programs.ending import Assemble, Ending
 from flow.programs.index import Index
+from flow.programs.places import UNDO
+from flow.programs.sharing import Sharing
+from flow.programs.unwinding import followers
 from flow.status import Status
 from flow.step import StepDefinition
+from flow.workflow import HOOKS
 
 __all__ = ["Assemble", "StepsProgram"]
 
@@ -45,12 +51,13 @@ class StepsProgram:
             finds what it looks for.
     """
 
-    __slots__ = ("_assemble", "_ending", "_index", "_plan")
+    __slots__ = ("_assemble", "_ending", "_index", "_plan", "compensation", "sharing")
 
     def __init__(self, plan: Plan, assemble: Assemble) -> None:
         """Make a program for an execution that has not begun."""
         self._plan = plan
         self._assemble = assemble
+        self.sharing = Sharing(plan)
         self._use(Index(plan))
 
     @classmethod
@@ -64,6 +71,7 @@ class StepsProgram:
         """
         program = cls(plan, assemble)
         program._use(Index.build(plan, tree))
+        program.sharing = Sharing.of(plan, tree)
         return program
 
     # ------------------------------------------------------------------- for everybody
@@ -85,15 +93,7 @@ class StepsProgram:
 
     def definition(self, node: Node) -> StepDefinition:
         """Return the definition of the step that a node is."""
-        return self.planned(node).definition
-
-    def planned(self, node: Node) -> PlannedStep:
-        """Return the planned step that a node is."""
-        return places.planned(self._plan, node)
-
-    def plan_of(self, node: Node) -> Plan:
-        """Return the plan that the step of a node belongs to."""
-        return places.plan_of(self._plan, node)
+        return places.planned(self._plan, node).definition
 
     def bodies_of(self, tree: Tree, node: Node) -> Bodies:
         """Return the bodies that the step of a node can refer to.
@@ -118,21 +118,29 @@ class StepsProgram:
         """End what is done, and send out what is ready, until neither is left."""
         index = self._index
         while True:
-            while index.touched.entries and (scope := index.touched.pop()) is not None:
+            while index.touched and (scope := index.touched.take()) is not None:
                 self._ending.conclude(turn, scope)
-                if scope.has_ready or scope.owner.data.outcome:
+                if scope.ready or scope.owner.data.outcome:
                     index.waiting.add(scope)
-            if not index.waiting.entries or not sending.send_next(turn, index):
+            if index.unwindings:
+                self.compensation.advance(turn)
+                if index.touched:
+                    continue
+            has_more = bool(index.waiting) and sending.send_next(turn, index)
+            if not has_more and not index.touched:
                 return
 
     def may_retry(self, node: Node) -> bool:
         """Return whether another attempt of a step still makes sense for the whole."""
+        if node.key == UNDO:
+            return True
         scope = self._index.around(node)
         return not (scope.stopped if node.key.startswith("hooks/") else scope.halted)
 
     def dispatch(self, turn: Turn, node: Node) -> None:
         """Make the next attempt of a step that waited for it."""
-        del self._index.around(node).retrying[node]
+        if node.key != UNDO:
+            del self._index.around(node).retrying[node]
         sending.send(turn, self._index, node, self.definition(node))
 
     def landed(self, turn: Turn, node: Node, was: Enum) -> None:
@@ -143,7 +151,10 @@ class StepsProgram:
             node: The step.
             was: The status that it had before.
         """
-        self._ending.land(turn, node, was)
+        if node.key == UNDO:
+            self.compensation.land(turn, node, was)
+        else:
+            self._ending.land(turn, node, was)
 
     def expire(self, turn: Turn, node: Node) -> None:
         """End an execution or a sub-workflow whose deadline has passed."""
@@ -154,6 +165,27 @@ class StepsProgram:
     def interrupt(self, turn: Turn) -> None:
         """Abort everything that is out or waiting."""
         interrupting.interrupt(turn, self._index, turn.root)
+
+    def compensate(
+        self, turn: Turn, steps: Sequence[str] | None = None, *, again: bool = False
+    ) -> None:
+        """Prepare the undos of what has run, of all of it or of *steps* and what follows them."""
+        for name in HOOKS:
+            # Hooks run once for each end, and this is not the last one.
+            hook = turn.root.find(f"hooks/{name}")
+            if hook is not None and hook.state is not Status.ABORTED:
+                turn.root.delete_child(hook.key)
+        chosen = None if steps is None else followers(self._plan, steps)
+        compensation.mark(turn, turn.root, self._plan, chosen, again=again)
+        self._use(Index.build(self._plan, turn.tree))
+
+    def unknown(self, steps: Sequence[str]) -> FlowError | None:
+        """Return why steps cannot be found, or None."""
+        for step in steps:
+            if step not in self._plan.index:
+                owner = f"workflow {self._plan.workflow!r}"
+                return UnknownStep(step, owner, list(self._plan.index)[:1000])
+        return None
 
     def unrepeatable(self, turn: Turn) -> Sequence[str]:
         """Return the paths of failed steps that would have to run again, and must not."""
@@ -166,4 +198,5 @@ class StepsProgram:
 
     def _use(self, index: Index) -> None:
         self._index = index
-        self._ending = Ending(index, self._assemble)
+        self.compensation = Compensation(index)
+        self._ending = Ending(index, self._assemble, self.compensation)

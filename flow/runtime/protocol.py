@@ -25,15 +25,19 @@ it came, with `flow-error` and `flow-reason`.
 
 from collections.abc import Mapping
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, cast
 
 from flow import codec
-from flow.errors import CorruptRecord, FlowError
+from flow.errors import CorruptRecord, FlowError, failure_of
 from flow.failure import Failure
+from flow.kept import Kept
 from flow.kernel.events import Attempt
 from flow.message import user_headers
 from flow.names import BODY_LIMIT, check_name
 from flow.ports import Envelope
+from flow.runtime import keeping
+from flow.runtime.keeping import kept_of, with_kept
 from flow.step import StepDefinition, StepKind
 
 __all__ = [
@@ -70,6 +74,8 @@ WAIT_HEADER: Final = "flow-wait"
 LABELS_HEADER: Final = "flow-labels"
 ERROR_HEADER: Final = "flow-error"
 REASON_HEADER: Final = "flow-reason"
+AGAIN_HEADER: Final = "flow-again"
+BEGAN_HEADER: Final = "flow-began"
 
 PROGRESS_LIMIT: Final = 4_096
 """Bytes that a heartbeat may tell."""
@@ -88,6 +94,7 @@ class Outcome(Enum):
     SUCCESS = "success"
     FAILURE = "failure"
     SKIP = "skip"
+    CANCELLED = "cancelled"
 
 
 def correlation_of(execution: str, attempt: Attempt) -> str:
@@ -166,6 +173,9 @@ class StepRequest(NamedTuple):
         heartbeat_ms: For a long step: three times so long its worker may be silent. The request
             may be acked as soon as `step.started` is confirmed.
         at_most_once: Whether the handler may run only with a permit.
+        is_again: Whether it was sent before.
+        state: What earlier attempts of the step have kept, as a JSON object; empty for nothing.
+        shared: What the steps before have shared, likewise.
     """
 
     endpoint: str
@@ -180,6 +190,9 @@ class StepRequest(NamedTuple):
     tell_start: bool = False
     heartbeat_ms: int | None = None
     at_most_once: bool = False
+    is_again: bool = False
+    state: str = ""
+    shared: str = ""
 
     @property
     def idempotency_key(self) -> str:
@@ -205,6 +218,12 @@ class StepRequest(NamedTuple):
             headers["flow-heartbeat"] = str(self.heartbeat_ms)
         if self.at_most_once:
             headers["flow-at-most-once"] = "1"
+        if self.is_again:
+            headers[AGAIN_HEADER] = "1"
+        if self.state:
+            headers[keeping.STATE_HEADER] = self.state
+        if self.shared:
+            headers[keeping.SHARED_HEADER] = self.shared
         return Envelope(REQUEST, self.body, message_id, self.correlation, self.reply_to, headers)
 
     @classmethod
@@ -224,19 +243,23 @@ class StepRequest(NamedTuple):
         if at_most_once and not envelope.reply_to:
             raise CorruptRecord("the step request", "nobody can be asked for the permit it needs")
         try:
+            # By their places: with names it takes twice as long, for every request.
             return cls(
-                endpoint=headers.get("flow-endpoint", routing_key),
-                body=envelope.body,
-                correlation=envelope.correlation_id,
-                reply_to=envelope.reply_to,
-                headers=user_headers(headers),
-                execution=headers.get("flow-execution", ""),
-                path=headers.get("flow-path", ""),
-                attempt=_positive(headers.get("flow-attempt", "1")),
-                timeout_ms=_positive(headers.get("flow-timeout", "60000")),
-                tell_start="flow-tell-start" in headers,
-                heartbeat_ms=None if beat is None else _positive(beat),
-                at_most_once=at_most_once,
+                headers.get("flow-endpoint", routing_key),
+                envelope.body,
+                envelope.correlation_id,
+                envelope.reply_to,
+                user_headers(headers),
+                headers.get("flow-execution", ""),
+                headers.get("flow-path", ""),
+                _positive(headers.get("flow-attempt", "1")),
+                _positive(headers.get("flow-timeout", "60000")),
+                "flow-tell-start" in headers,
+                None if beat is None else _positive(beat),
+                at_most_once,
+                AGAIN_HEADER in headers,
+                headers.get(keeping.STATE_HEADER, ""),
+                headers.get(keeping.SHARED_HEADER, ""),
             )
         except ValueError as error:
             raise CorruptRecord("the step request", str(error)) from error
@@ -254,6 +277,8 @@ class StepReply(NamedTuple):
         retry_after_ms: How long to wait for it, if the handler said so.
         asked_to_retry: Whether the handler itself asked for another attempt.
         reason: Why it was skipped.
+        began: Whether the handler may have started: said of what was cancelled or skipped.
+        kept: What it has left behind, or None.
     """
 
     outcome: Outcome
@@ -264,6 +289,8 @@ class StepReply(NamedTuple):
     retry_after_ms: int | None = None
     asked_to_retry: bool = False
     reason: str = ""
+    began: bool = True
+    kept: Kept | None = None
 
     def envelope(self, message_id: str, correlation: str) -> Envelope:
         """Return the reply as it travels.
@@ -272,7 +299,11 @@ class StepReply(NamedTuple):
             message_id: Fresh for this publication.
             correlation: The request's.
         """
-        headers = {**self.headers, "flow-outcome": self.outcome._value_}
+        if self.outcome is Outcome.SUCCESS:
+            # Whoever reads it takes a reply that says nothing of its outcome for a success.
+            kept_too = with_kept(self.headers, self.kept)
+            return Envelope(REPLY, self.body, message_id, correlation, "", kept_too)
+        headers = {**with_kept(self.headers, self.kept), "flow-outcome": self.outcome._value_}
         body = self.body
         if self.failure is not None:
             body = codec.dumps(codec.encode_failure(self.failure))
@@ -284,6 +315,8 @@ class StepReply(NamedTuple):
             headers["flow-retry-after"] = str(self.retry_after_ms)
         if self.asked_to_retry:
             headers["flow-asked-to-retry"] = "1"
+        if self.outcome is Outcome.CANCELLED or (self.outcome is Outcome.SKIP and not self.began):
+            headers[BEGAN_HEADER] = "1" if self.began else "0"
         return Envelope(REPLY, body, message_id, correlation, "", headers)
 
     @classmethod
@@ -305,6 +338,7 @@ class StepReply(NamedTuple):
             body = codec.check_body(envelope.body, "the step's result", BODY_LIMIT)
             after = headers.get("flow-retry-after")
             retry_after = None if after is None else max(0, int(after))
+            kept = kept_of(headers)
         except (ValueError, FlowError) as error:
             return cls(
                 outcome=Outcome.FAILURE,
@@ -313,9 +347,14 @@ class StepReply(NamedTuple):
                 retryable=False,
             )
         if outcome is Outcome.SUCCESS:
-            return cls(outcome=outcome, body=body, headers=metadata)
+            return cls(outcome, body, metadata, kept=kept)
+        # Whoever does not say it may have begun.
+        began = headers.get(BEGAN_HEADER) != "0"
+        if outcome is Outcome.CANCELLED:
+            return cls(outcome, headers=metadata, began=began)
         if outcome is Outcome.SKIP:
-            return cls(outcome=outcome, headers=metadata, reason=str(codec.loads(body))[:4096])
+            reason = str(codec.loads(body))[:4096]
+            return cls(outcome, headers=metadata, reason=reason, began=began, kept=kept)
         return cls(
             outcome=outcome,
             headers=metadata,
@@ -323,6 +362,7 @@ class StepReply(NamedTuple):
             retryable=headers.get("flow-retryable") != "0",
             retry_after_ms=retry_after,
             asked_to_retry="flow-asked-to-retry" in headers,
+            kept=kept,
         )
 
 
@@ -351,7 +391,7 @@ class Request(NamedTuple):
         Args:
             message_id: Fresh for this publication.
         """
-        headers = {"flow-actor": self.actor}
+        headers = {"flow-actor": self.actor} if self.actor else {}
         if self.execution:
             headers["flow-execution"] = self.execution
         body = codec.dumps(self.arguments)
@@ -441,12 +481,11 @@ def failure_of_error(error: Exception) -> Failure:
         error: The error.
     """
     if isinstance(error, FlowError):
-        document = codec.encode_error(error)
-        kind = f"flow.errors.{document['type']}"
-        return Failure(kind, document["message"], fields=document["fields"])
+        return failure_of(error)
     return Failure(f"{type(error).__module__}.{type(error).__qualname__}", str(error))
 
 
+@lru_cache(maxsize=1024)
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:

@@ -60,11 +60,15 @@ class PublisherSettings:
     deadline_s: float = 10.0
 
 
-@dataclass(slots=True, eq=False)
 class _Waiting:
-    publication: Publication
-    size: int
-    told: Told
+    """A message that waits, or is on its way; its size is 0 once it was told what became of it."""
+
+    __slots__ = ("publication", "size", "told")
+
+    def __init__(self, publication: Publication, size: int, told: Told) -> None:
+        self.publication = publication
+        self.size = size
+        self.told = told
 
 
 class _Line:
@@ -78,7 +82,7 @@ class _Line:
 
     def put(self, each: _Waiting) -> None:
         """Have a message wait for a lane."""
-        if not self._waiting:
+        if self._idle and not self._waiting:
             # The lane that is woken takes all that comes until its turn.
             self._wake_one()
         self._waiting.append(each)
@@ -116,6 +120,9 @@ class _Suspects:
     Args:
         url: Where the broker is, without secrets.
         clock: The time.
+
+    Attributes:
+        are_any: Whether there is any. Each message asks that, and nearly always there is none.
     """
 
     def __init__(self, url: str, clock: Clock) -> None:
@@ -123,14 +130,11 @@ class _Suspects:
         self._clock = clock
         self._trouble = Trouble(clock, _SWALLOWING)
         self._last: dict[tuple[str, str], float] = {}
-
-    def __bool__(self) -> bool:
-        """Return whether there is any."""
-        return bool(self._last)
+        self.are_any = False
 
     def __contains__(self, publication: Publication) -> bool:
         """Return whether a message is for one of them."""
-        return bool(self._last) and _destination_of(publication) in self._last
+        return self.are_any and _destination_of(publication) in self._last
 
     @property
     def present(self) -> TroubleNote:
@@ -158,6 +162,7 @@ class _Suspects:
         oldest = self._clock.monotonic() - _SUSPECT_S
         for destination in [each for each, last in self._last.items() if last < oldest]:
             del self._last[destination]
+        self.are_any = bool(self._last)
         if not self._last:
             self._trouble.note(None)
 
@@ -248,7 +253,7 @@ class Publisher:
             return
         self._items += 1
         self._bytes += size
-        is_slow = self._suspects and publication in self._suspects
+        is_slow = self._suspects.are_any and publication in self._suspects
         line = self._slow_line if is_slow else self._line
         line.put(_Waiting(publication, size, told))
 
@@ -337,7 +342,7 @@ class Publisher:
         """Tell those of whom it is known what became of their messages."""
         self._confirmed_at = self._clock.monotonic()
         self._outage.note(None)
-        if self._suspects or None in outcomes:
+        if self._suspects.are_any or None in outcomes:
             self._note_swallowed(batch, outcomes)
         for each, outcome in zip(batch, outcomes, strict=True):
             if outcome is not None:

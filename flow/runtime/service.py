@@ -64,6 +64,8 @@ class Endpoint:
             published.
         retry: How often and how soon a message from a topic is tried again.
         timeout_ms: How long the handler of such a message may run.
+        prepare: What is called in front of the handler, with the same input; or None.
+        is_undo: Whether it takes back what another endpoint has done.
     """
 
     name: str
@@ -72,6 +74,8 @@ class Endpoint:
     topics: tuple[str, ...] = ()
     retry: RetryPolicy = SUBSCRIBER_RETRY
     timeout_ms: int = 60_000
+    prepare: Handler | None = None
+    is_undo: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a name that is not an endpoint."""

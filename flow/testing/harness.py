@@ -29,7 +29,7 @@ from flow.testing.clock import Owner, VirtualClock, owned
 from flow.testing.idleness import Idleness
 from flow.testing.ports import WatchedBroker, WatchedThreads, watched_store
 from flow.testing.serving import StubWorkers
-from flow.testing.stubs import Call, Spy, Stub
+from flow.testing.stubs import Call, Hook, Spy, Stub
 
 __all__ = ["FlowHarness"]
 
@@ -168,7 +168,8 @@ class FlowHarness:
         A value is what the endpoint returns: a JSON value, or anything that pydantic can write
         as one, or a Message. An exception (or its class) is raised: Skip, Fail and Retry too.
         A function is called like an endpoint's: with the input as the type that its parameter is
-        annotated with, and a StepContext if it wants one. `NEVER` does not answer.
+        annotated with, and a StepContext if it wants one; in place of a function that undoes a
+        step it may want an UndoContext, and gets the run's input. `NEVER` does not answer.
 
         A list holds one of these for each call; the last one answers all further calls. So an
         endpoint that returns a list of its own is stubbed with `[[1, 2]]`.
@@ -305,7 +306,10 @@ class FlowHarness:
         if spy is not None:
             made.stub = spy.stub
         self._spies[name] = made
-        return replace(self._endpoints[name], handler=made)
+        hook = self._endpoints[name].prepare
+        # What answers in place of an endpoint answers in place of all of it.
+        prepare = None if hook is None else Hook(hook, made)
+        return replace(self._endpoints[name], handler=made, prepare=prepare)
 
     def _serve(self, name: str) -> None:
         """Serve a stubbed endpoint, unless the flow's own worker does."""

@@ -9,12 +9,12 @@ from typing import Any, Final, NoReturn
 from flow import codec
 from flow.clock import sleep_until
 from flow.context import StepContext
-from flow.handler import bind, encode_value
+from flow.handler import bind, bind_undo, encode_value, wants_run
 from flow.message import Message, check_headers
 from flow.ports import Clock
 from flow.runtime.service import Handler
 
-__all__ = ["NEVER", "Call", "Spy", "Stub"]
+__all__ = ["NEVER", "Call", "Hook", "Spy", "Stub"]
 
 
 class _Never:
@@ -112,8 +112,18 @@ class Stub:
         return codec.check_body(encode_value(result, what), what), {}
 
 
+def _any_run(value: Any) -> Any:
+    return value
+
+
+_ANY_RUN: Final = bind(_any_run)
+"""A function that takes its input as one value, and says nothing of its result."""
+
+
 def _bound(endpoint: str, answer: Any) -> Any:
     if callable(answer) and not _is_error_type(answer):
+        if wants_run(answer):
+            return _Bound(bind_undo(answer, _ANY_RUN, owner=endpoint))
         return _Bound(bind(answer, owner=endpoint).handler)
     return answer
 
@@ -208,3 +218,37 @@ class Spy:
     async def _await(self, present: Handler, args: Any, kwargs: Any) -> _Result:
         with self._handling():
             return _Result(present, await present.function(*args, **kwargs))
+
+
+class Hook:
+    """A prepare hook that rests while a stub answers; satisfies `flow.runtime.service.Handler`.
+
+    Args:
+        hook: The hook.
+        spy: Who knows whether there is a stub.
+    """
+
+    def __init__(self, hook: Handler, spy: Spy) -> None:
+        """Keep both."""
+        self._hook = hook
+        self._spy = spy
+        self.wants_context = hook.wants_context
+
+    @property
+    def is_async(self) -> bool:
+        """Whether what the function returns has to be awaited."""
+        return self._hook.is_async and self._spy.stub is None
+
+    def arguments(
+        self, body: bytes, headers: Mapping[str, str], context: StepContext | None
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return what to call the hook with: nothing if it rests."""
+        return ((), {}) if self._spy.stub else self._hook.arguments(body, headers, context)
+
+    def function(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the hook, unless it rests."""
+        return None if self._spy.stub else self._hook.function(*args, **kwargs)
+
+    def encode(self, result: object) -> tuple[bytes, Mapping[str, str]]:
+        """Return the body and the headers of a response, which nobody asks for."""
+        return self._hook.encode(result)

@@ -32,6 +32,15 @@ class Ownership:
     expires_ms: int = 0
     incarnation: str = ""
 
+    def is_free(self, owner: str, now_ms: int) -> bool:
+        """Return whether an owner may take it: nobody else holds it.
+
+        Args:
+            owner: Who asks.
+            now_ms: The time.
+        """
+        return self.owner in {"", owner} or self.expires_ms <= now_ms
+
 
 @dataclass(slots=True)
 class Row:
@@ -110,6 +119,16 @@ class MemoryDatabase:
             return self._partitions[number]
         reason = f"the namespace has partitions 0 to {len(self._partitions) - 1}"
         raise ConfigurationError(f"partition {number}", reason)
+
+    def free(self, owner: str, now_ms: int) -> frozenset[int]:
+        """Return the partitions that nobody else holds.
+
+        Args:
+            owner: Who asks.
+            now_ms: The time.
+        """
+        everything = enumerate(self._partitions)
+        return frozenset(at for at, each in everything if each.ownership.is_free(owner, now_ms))
 
     def free_leases(self) -> None:
         """Let all leases and memberships run out. The epochs stay."""

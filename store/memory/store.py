@@ -74,7 +74,7 @@ class MemoryStore(CatalogueStore):
         """Take a partition that is free, run out or ours. See `flow.ports.Store`."""
         ownership = self._opened.partition(partition).ownership
         now_ms = self._now_ms()
-        if ownership.owner not in {"", owner} and ownership.expires_ms > now_ms:
+        if not ownership.is_free(owner, now_ms):
             return None
         ownership.owner = owner
         ownership.epoch += 1
@@ -89,7 +89,8 @@ class MemoryStore(CatalogueStore):
         for partition in held:
             database.partition(partition).ownership.expires_ms = now_ms + ttl_ms
         members = database.join(owner, now_ms, now_ms + ttl_ms)
-        return Renewal(now_ms, held, members, database.catalogue.revision)
+        free = database.free(owner, now_ms)
+        return Renewal(now_ms, held, members, database.catalogue.revision, free)
 
     async def release(self, leases: Sequence[Lease]) -> None:
         """Give the leases back that still stand. See `flow.ports.Store`."""

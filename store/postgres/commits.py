@@ -12,19 +12,19 @@ and all is written once more in full.
 import json
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import asyncpg
 
 from flow.clock import SystemChance, SystemClock, sleep
-from flow.ports import Commit, CommitResult, ExecutionSummary, ExecutionWrite
+from flow.ports import Commit, CommitResult, ExecutionSummary, ExecutionWrite, Lease
 from store.postgres import faults
-from store.postgres.leases import columns
+from store.postgres.literals import numbers, words
 from store.postgres.sessions import Connection, transaction
 from store.postgres.statements import QUERIES
 from store.recent import Known, Recent
 
-_Columns = tuple[list[Any], ...]
+_Columns = tuple[str | list[bytes], ...]
 
 _PAUSES_S: Final = (0.02, 0.1, 0.5)
 """Before it is tried again what the server has surely not written."""
@@ -130,7 +130,7 @@ async def _go_on(
 ) -> CommitResult:
     rows: list[asyncpg.Record] = await connection.fetch(
         QUERIES["go_on"],
-        *columns(commit.leases),
+        *_lease_columns(commit.leases),
         *_outbox_columns(commit),
         *_keys(commit.settled),
         *_going_columns(going),
@@ -179,57 +179,66 @@ async def _execute(
     writes = parts.full
     rows: list[asyncpg.Record] = await connection.fetch(
         QUERIES["commit"],
-        *columns(commit.leases),
+        *_lease_columns(commit.leases),
         *_summary_columns([write.summary for write in writes]),
-        [write.seq for write in writes],
+        numbers([write.seq for write in writes]),
         [write.record for write in writes],
-        [write.is_snapshot for write in writes],
+        numbers([write.is_snapshot for write in writes]),
         _repeated(writes),
         *_outbox_columns(commit),
         *_keys(settled),
-        [execution for execution, _ in wakes],
-        [wake_ms for _, wake_ms in wakes],
+        words([execution for execution, _ in wakes]),
+        numbers([wake_ms for _, wake_ms in wakes]),
         *_going_columns(parts.going),
     )
     return rows[0]
 
 
+def _lease_columns(leases: Sequence[Lease]) -> _Columns:
+    return (
+        numbers([lease.partition for lease in leases]),
+        words([lease.owner for lease in leases]),
+        numbers([lease.epoch for lease in leases]),
+    )
+
+
 def _outbox_columns(commit: Commit) -> _Columns:
     outbox = commit.outbox
     return (
-        [row.partition for row in outbox],
-        [row.number for row in outbox],
-        [row.execution for row in outbox],
+        numbers([row.partition for row in outbox]),
+        numbers([row.number for row in outbox]),
+        words([row.execution for row in outbox]),
         [row.command for row in outbox],
     )
 
 
 def _going_columns(going: Sequence[tuple[int, ExecutionWrite]]) -> _Columns:
+    summaries = [write.summary for _, write in going]
     return (
-        [number for number, _ in going],
-        [write.summary.partition for _, write in going],
-        [write.summary.updated_ms for _, write in going],
-        [write.summary.wake_ms for _, write in going],
-        [write.seq for _, write in going],
+        numbers([number for number, _ in going]),
+        numbers([each.partition for each in summaries]),
+        numbers([each.updated_ms for each in summaries]),
+        numbers([each.wake_ms for each in summaries]),
+        numbers([write.seq for _, write in going]),
         [write.record for _, write in going],
-        [write.is_snapshot for _, write in going],
+        numbers([write.is_snapshot for _, write in going]),
     )
 
 
 def _summary_columns(summaries: Sequence[ExecutionSummary]) -> _Columns:
     return (
-        [each.id for each in summaries],
-        [each.partition for each in summaries],
-        [each.workflow for each in summaries],
-        [each.definition for each in summaries],
-        [each.status.value for each in summaries],
-        [each.created_ms for each in summaries],
-        [each.updated_ms for each in summaries],
-        [each.ended_ms for each in summaries],
-        [each.wake_ms for each in summaries],
-        [each.incident for each in summaries],
-        [json.dumps(dict(each.labels)) if each.labels else "{}" for each in summaries],
-        [each.fingerprint for each in summaries],
+        words([each.id for each in summaries]),
+        numbers([each.partition for each in summaries]),
+        words([each.workflow for each in summaries]),
+        words([each.definition for each in summaries]),
+        words([each.status._value_ for each in summaries]),
+        numbers([each.created_ms for each in summaries]),
+        numbers([each.updated_ms for each in summaries]),
+        numbers([each.ended_ms for each in summaries]),
+        numbers([each.wake_ms for each in summaries]),
+        words([each.incident for each in summaries]),
+        words([json.dumps(dict(each.labels)) if each.labels else "{}" for each in summaries]),
+        words([each.fingerprint for each in summaries]),
     )
 
 
@@ -242,8 +251,8 @@ def _repeated(writes: Sequence[ExecutionWrite]) -> list[str]:
     return sorted(repeated)
 
 
-def _keys(pairs: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
-    return [partition for partition, _ in pairs], [number for _, number in pairs]
+def _keys(pairs: Sequence[tuple[int, int]]) -> tuple[str, str]:
+    return numbers([partition for partition, _ in pairs]), numbers([number for _, number in pairs])
 
 
 def _partitions(commit: Commit) -> set[int]:

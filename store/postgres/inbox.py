@@ -32,6 +32,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "tcp_keepalives_count": "3",
 }
 _TRIES = 5
+_TAKEN: Final = f"another attempt has had the key for {WAIT_S} s"
 
 _T = TypeVar("_T")
 
@@ -44,30 +45,51 @@ class _Hold:
     is_clean: bool = False
 
 
+class _Tombstone:
+    """What stands for a key that was buried."""
+
+
+_TOMBSTONE: Final = _Tombstone()
+_Found = SavedReply | _Tombstone | None
+"""The reply that was saved for a key, a tombstone, or nothing."""
+
+
 class PostgresAttempt:
     """One transaction that has taken a key.
 
     Args:
         connection: The connection that it runs on.
         key: The key.
-        saved: The reply that was there.
+        found: What was there.
         address: The database.
 
     Attributes:
         connection: The driver's connection, in the transaction.
         saved: The reply that was saved before, or None.
+        is_tombstone: Whether a tombstone was left for the key.
         is_saved: Whether a reply was saved in this attempt.
     """
 
-    def __init__(
-        self, connection: Connection, key: str, saved: SavedReply | None, address: Address
-    ) -> None:
+    def __init__(self, connection: Connection, key: str, found: _Found, address: Address) -> None:
         """Begin with what was found."""
         self.connection = connection
-        self.saved = saved
+        self.saved = found if isinstance(found, SavedReply) else None
+        self.is_tombstone = found is _TOMBSTONE
         self.is_saved = False
         self._key = key
         self._address = address
+
+    async def bury(self, key: str) -> None:
+        """Leave a tombstone. See `flow.ports.InboxAttempt`."""
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                bound = await self.connection.fetchval(QUERIES["bound_waiting"], f"{WAIT_S}s")
+                await self.connection.execute(QUERIES["bury_key"], key)
+                await self.connection.fetchval(QUERIES["bound_waiting"], bound)
+        except asyncpg.LockNotAvailableError as error:
+            raise StoreUnavailable(self._address.url, _TAKEN) from error
+        except (OSError, *faults.DRIVERS) as error:
+            raise faults.translated(error, self._address) from error
 
     async def save(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Note the reply. See `flow.ports.InboxAttempt`."""
@@ -130,8 +152,8 @@ class PostgresInbox:
         async with self._borrowed() as hold:
             # The driver's own transaction, so that handlers can have theirs inside it.
             transaction = hold.connection.transaction(isolation="read_committed")
-            saved = await self._ask(_take(hold.connection, transaction, key))
-            attempt = PostgresAttempt(hold.connection, key, saved, self._address)
+            found = await self._ask(_take(hold.connection, transaction, key))
+            attempt = PostgresAttempt(hold.connection, key, found, self._address)
             try:
                 yield attempt
             except Exception as error:
@@ -198,8 +220,7 @@ class PostgresInbox:
             # A constraint that is checked at the end: what the handler has done is wrong.
             raise
         except asyncpg.LockNotAvailableError as error:
-            reason = f"another attempt has had the key for {WAIT_S} s"
-            raise StoreUnavailable(self.url, reason) from error
+            raise StoreUnavailable(self.url, _TAKEN) from error
         except (OSError, *faults.DRIVERS) as error:
             raise faults.translated(error, self._address) from error
 
@@ -210,7 +231,7 @@ async def _make_table(connection: Connection) -> None:
             await connection.execute(QUERIES["create_inbox"])
 
 
-async def _take(connection: Connection, transaction: Transaction, key: str) -> SavedReply | None:
+async def _take(connection: Connection, transaction: Transaction, key: str) -> _Found:
     await transaction.start()
     bound = await connection.fetchval(QUERIES["bound_waiting"], f"{WAIT_S}s")
     for _ in range(_TRIES):
@@ -219,5 +240,6 @@ async def _take(connection: Connection, transaction: Transaction, key: str) -> S
             return None
         row = await connection.fetchrow(QUERIES["read_reply"], key)
         if row is not None:
-            return SavedReply(row["body"], json.loads(row["headers"]))
+            headers = json.loads(row["headers"])
+            return _TOMBSTONE if headers is None else SavedReply(row["body"], headers)
     raise asyncpg.LockNotAvailableError("keys are forgotten as soon as they are saved")

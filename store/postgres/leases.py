@@ -67,7 +67,13 @@ async def renew(
         ttl_ms: How long they last from now on.
     """
     (row,) = await connection.fetch(QUERIES["renew"], owner, *columns(leases), ttl_ms)
-    return Renewal(row["now_ms"], frozenset(row["held"]), tuple(row["members"]), row["revision"])
+    return Renewal(
+        row["now_ms"],
+        frozenset(row["held"]),
+        tuple(row["members"]),
+        row["revision"],
+        frozenset(row["free"]),
+    )
 
 
 async def release(connection: Connection, leases: Sequence[Lease]) -> None:

@@ -59,7 +59,9 @@ def renew(
         connection.execute(QUERIES["expire_members"], (now_ms, owner))
         members = tuple(row[0] for row in connection.execute(QUERIES["members"]))
         revision = int(connection.execute(QUERIES["read_revision"]).fetchone()[0])
-    return Renewal(now_ms, current, members, revision)
+        rows_of_free = connection.execute(QUERIES["free_partitions"], (owner, now_ms))
+        free = frozenset(row[0] for row in rows_of_free)
+    return Renewal(now_ms, current, members, revision, free)
 
 
 def release(connection: sqlite3.Connection, leases: Sequence[Lease]) -> None:

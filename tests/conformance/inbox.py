@@ -128,6 +128,77 @@ class InboxSuite:
         assert await inbox.forget(-60_000, 2) == 1
         assert await self.succeed(harness, inbox, "a") is None
 
+    async def bury(self, harness: InboxHarness, inbox: Inbox, key: str, undo: str) -> None:
+        """Do the effect of an undo, and leave a tombstone for the run."""
+        async with inbox.attempt(undo) as attempt:
+            assert attempt.saved is None
+            await attempt.bury(key)
+            await harness.effect(attempt, undo)
+            await attempt.save(REPLY.body, REPLY.headers)
+
+    async def test_tombstone_stands_for_a_key(self, harness: InboxHarness, inbox: Inbox) -> None:
+        """Whoever comes with the key later finds that it was undone, in any process."""
+        await self.bury(harness, inbox, "k", "k/undo")
+        await inbox.close()
+        other = harness.new()
+        await other.open()
+        async with other.attempt("k") as attempt:
+            assert (attempt.saved, attempt.is_tombstone) == (None, True)
+        async with other.attempt("k/undo") as attempt:
+            assert (attempt.saved, attempt.is_tombstone) == (REPLY, False)
+        assert await harness.effects() == ["k/undo"]
+        await other.close()
+
+    async def test_tombstone_replaces_the_reply(self, harness: InboxHarness, inbox: Inbox) -> None:
+        """What was done and undone is not told as done any more."""
+        await self.succeed(harness, inbox, "k")
+        await self.bury(harness, inbox, "k", "k/undo")
+        async with inbox.attempt("k") as attempt:
+            assert (attempt.saved, attempt.is_tombstone) == (None, True)
+        assert await inbox.forget(-60_000, 10) == 2
+        async with inbox.attempt("k") as attempt:
+            assert not attempt.is_tombstone
+
+    async def test_undo_that_fails_leaves_no_tombstone(
+        self, harness: InboxHarness, inbox: Inbox
+    ) -> None:
+        """The tombstone belongs to the effect of the undo: both or neither."""
+        await self.succeed(harness, inbox, "k")
+
+        async def fail() -> None:
+            async with inbox.attempt("k/undo") as attempt:
+                await attempt.bury("k")
+                await attempt.bury("k")
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await fail()
+        async with inbox.attempt("k/undo") as attempt:
+            await attempt.bury("k")
+        assert await self.succeed(harness, inbox, "k") == REPLY
+        assert await harness.effects() == ["k"]
+
+    async def test_undo_waits_for_the_run(self, harness: InboxHarness, inbox: Inbox) -> None:
+        """A run that is under way ends before its undo begins, and is buried all the same."""
+        entered, may_end = asyncio.Event(), asyncio.Event()
+
+        async def run() -> None:
+            async with inbox.attempt("k") as attempt:
+                entered.set()
+                await may_end.wait()
+                await harness.effect(attempt, "k")
+                await attempt.save(REPLY.body, REPLY.headers)
+
+        async def undo() -> None:
+            await entered.wait()
+            asyncio.get_running_loop().call_later(0.1, may_end.set)
+            await self.bury(harness, inbox, "k", "k/undo")
+
+        await asyncio.gather(run(), undo())
+        assert await harness.effects() == ["k", "k/undo"]
+        async with inbox.attempt("k") as attempt:
+            assert attempt.is_tombstone
+
     async def test_closed_inbox_refuses(self, harness: InboxHarness, inbox: Inbox) -> None:
         """An inbox that is not open says so."""
         await inbox.close()

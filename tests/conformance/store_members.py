@@ -42,6 +42,17 @@ class MemberSuite:
         assert await members(store, "one") == ("one",)
         assert await members(store, "two") == ("one", "two")
 
+    async def test_renewals_say_what_is_free(self, harness: StoreHarness, store: Store) -> None:
+        """A renewal names the partitions that nobody else holds: new, given back or run out."""
+        everything = (await store.renew("two", (), TTL_MS)).free
+        leases = [*await take(store, 0), *await take(store, 1)]
+        assert (await store.renew("two", (), TTL_MS)).free == everything - {0, 1}
+        assert (await store.renew("one", leases, TTL_MS)).free == everything
+        await store.release(leases[:1])
+        assert (await store.renew("two", (), TTL_MS)).free == everything - {1}
+        await harness.elapse(TTL_MS)
+        assert (await store.renew("two", (), TTL_MS)).free == everything >= {0, 1}
+
     async def test_who_leaves_is_gone(self, store: Store) -> None:
         """Who leaves is no member, at once; leaving twice, or without having been one, is fine."""
         await members(store, "one")

@@ -19,7 +19,7 @@ BLOCKS: list[str] = re.findall(r"```python\n(.*?)```", README.read_text(), re.DO
 
 def test_the_blocks_are_those_that_are_proved_here() -> None:
     """A new block of Python in the README needs a test here."""
-    assert len(BLOCKS) == 5
+    assert len(BLOCKS) == 6
 
 
 @pytest.mark.system
@@ -75,10 +75,28 @@ async def test_effects_happen_as_the_example_says(
     assert capsys.readouterr().out == "heard of 5: month-1:steps/ledger.archived\n"
 
 
+@pytest.mark.system
+def test_the_trip_is_taken_back(tmp_path: Path) -> None:
+    """The fourth example prints what the README says that it prints."""
+    program = tmp_path / "trip.py"
+    program.write_text(BLOCKS[3])
+    done = subprocess.run(
+        [sys.executable, str(program)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    printed = re.findall(r"```text\n(.*?)```", README.read_text(), re.DOTALL)
+    assert done.stdout in printed
+
+
 async def test_a_plain_message_starts_a_workflow(
     broker_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The fourth example, which knows AMQP only, is told how its execution has ended."""
+    """The fifth example, which knows AMQP only, is told how its execution has ended."""
     app = Flow("delivery", broker=broker_url, store="memory://")
 
     @app.step
@@ -87,8 +105,8 @@ async def test_a_plain_message_starts_a_workflow(
 
     app.workflow("supper", tell, output=tell)
     names: dict[str, Any] = {"__name__": "trigger"}
-    text = BLOCKS[3].replace("amqp://guest:guest@localhost:5672/", broker_url)
-    assert text != BLOCKS[3]
+    text = BLOCKS[4].replace("amqp://guest:guest@localhost:5672/", broker_url)
+    assert text != BLOCKS[4]
     exec(compile(text, "README.md", "exec"), names)
     async with asyncio.timeout(30), app:
         for _ in range(2):
@@ -104,7 +122,7 @@ def test_the_unit_test_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     names: dict[str, Any] = {"__name__": "test_shop"}
     try:
-        exec(compile(BLOCKS[4], "README.md", "exec"), names)
+        exec(compile(BLOCKS[5], "README.md", "exec"), names)
         asyncio.run(names["test_checkout"]())
     finally:
         sys.modules.pop("shop", None)

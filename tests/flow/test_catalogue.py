@@ -1,6 +1,6 @@
 """The catalogue's values: what ids lead to, and what may be announced."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, strategies as st
@@ -8,6 +8,7 @@ from hypothesis import given, strategies as st
 from flow.catalogue import Announcement, OpenDefinition, check_announcement, close, closure
 from flow.errors import InvalidInput, InvalidName, MissingSteps
 from flow.step import StepDefinition, StepKind
+from flow.template import FromRun
 from flow.workflow import WorkflowDefinition
 
 
@@ -106,6 +107,48 @@ def test_values_of_other_languages_are_checked(part: str, value: object) -> None
     step = a_step("ship")._replace(**wrong)
     with pytest.raises(InvalidInput, match=part):
         check_announcement(Announcement(step=step))
+
+
+UNDO = StepDefinition("refund", StepKind.CALL, "pay.refund", input=FromRun())
+
+
+@pytest.mark.parametrize(
+    "undo",
+    [UNDO, UNDO._replace(kind=StepKind.PUBLISH, target="orders.undone"), None],
+)
+def test_a_step_may_have_an_undo(undo: StepDefinition | None) -> None:
+    """What takes an announced step back is a call or a publication, with policies of its own."""
+    announcement = Announcement(step=a_step("ship")._replace(undo=undo))
+    assert check_announcement(announcement) is announcement
+
+
+@pytest.mark.parametrize(
+    "undo",
+    [
+        "refund",
+        UNDO._replace(kind=StepKind.WORKFLOW),
+        UNDO._replace(requires=("a",)),
+        UNDO._replace(fallback="a"),
+        UNDO._replace(optional=True),
+        UNDO._replace(concurrency=1),
+        UNDO._replace(undo=UNDO),
+        UNDO._replace(at_most_once=True),
+        UNDO._replace(timeout_ms=0),
+        UNDO._replace(start_within_ms=-1),
+        UNDO._replace(labels={"a": cast("str", 1)}),
+    ],
+)
+def test_an_undo_that_makes_no_sense_is_refused(undo: object) -> None:
+    """An undo is not in the graph, has none of its own, and its limits are limits."""
+    with pytest.raises(InvalidInput, match="make no sense: undo"):
+        check_announcement(Announcement(step=a_step("ship")._replace(undo=undo)))
+
+
+@pytest.mark.parametrize("undo", [UNDO._replace(id="a b"), UNDO._replace(target="refund")])
+def test_the_names_of_an_undo_are_checked(undo: StepDefinition) -> None:
+    """An undo has an id and an endpoint like others."""
+    with pytest.raises(InvalidName):
+        check_announcement(Announcement(step=a_step("ship")._replace(undo=undo)))
 
 
 def test_every_wrong_part_is_named() -> None:

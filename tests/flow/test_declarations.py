@@ -17,7 +17,7 @@ from flow.errors import (
     UnknownRequirement,
     UnresolvedSteps,
 )
-from flow.step import FromStep
+from flow.template import FromStep
 
 
 @dataclass

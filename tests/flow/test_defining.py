@@ -8,7 +8,7 @@ from flow import Step, workflow_input
 from flow.catalogue import OpenDefinition
 from flow.defining import define, definitions_of, returns_of
 from flow.errors import InvalidName, InvalidOption, InvalidReference, UnknownRequirement
-from flow.step import FromInput, FromStep
+from flow.template import FromInput, FromStep
 from flow.workflow import WorkflowDefinition
 
 
@@ -19,7 +19,16 @@ def test_what_is_said_is_what_is_defined() -> None:
         "w",
         [first],
         first,
-        {"version": "2", "timeout": 1.5, "on_end": last, "barrier": True, "labels": {"a": "b"}},
+        {
+            "version": "2",
+            "timeout": 1.5,
+            "on_end": last,
+            "barrier": True,
+            "labels": {"a": "b"},
+            "on_error": "compensate",
+            "on_undo_error": "stop",
+            "settle_within": 2.5,
+        },
     )
     assert made == WorkflowDefinition(
         id="w",
@@ -30,6 +39,9 @@ def test_what_is_said_is_what_is_defined() -> None:
         barrier=True,
         timeout_ms=1_500,
         labels={"a": "b"},
+        on_error="compensate",
+        on_undo_error="stop",
+        settle_within_ms=2_500,
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from flow import errors
 from flow.errors import FlowError
+from flow.failure import Failure
 
 CLASSES = {
     name: value
@@ -20,6 +21,21 @@ CLASSES = {
 GROUPS = {name for name, value in CLASSES.items() if not dataclasses.is_dataclass(value)}
 
 GOLDEN: list[tuple[str, tuple[Any, ...], str]] = [
+    ("ExecutionCompensated", ("x1", "step 'pay': ValueError: no"),
+     "execution 'x1' was compensated: step 'pay': ValueError: no"),
+    ("OutcomeUnknown", ("steps/pay", 60.0),
+     ("steps/pay was ended by force, and nothing was heard of its last attempt within 60 s "
+     "(settle_within)")),
+    ("UndoFailed", (["steps/pay"],), "1 undo failed: 'steps/pay'"),
+    ("UndoFailed", ([f"steps/s{n}" for n in range(7)],),
+     ("7 undos failed: 'steps/s0', 'steps/s1', 'steps/s2', 'steps/s3', 'steps/s4' and 2 more")),
+    ("StepsUndone", (["steps/pay"],),
+     "steps of it were undone by hand, and others were not: 'steps/pay'"),
+    ("StateConflict", ("room", ["a", "b"]),
+     ("'a', 'b' share different values as 'room', and neither depends on the other: let one "
+     "require the other, or use two keys")),
+    ("AlreadyUndone", ("pay.charge", "order-1:steps/charge"),
+     "pay.charge does not run for 'order-1:steps/charge': that was undone already"),
     ("InvalidName", ("step", "a b", "no blanks"), "step 'a b' is not a valid name: no blanks"),
     ("InvalidOption", ("step 'a'", "x", "0", "at least 1"),
      "step 'a': x=0 is not possible: at least 1"),
@@ -210,3 +226,11 @@ def test_hints_are_near() -> None:
 def test_a_long_name_is_cut() -> None:
     """A wrong name is not repeated in full length."""
     assert len(str(errors.InvalidName("step", "x" * 10_000, "too long"))) < 300
+
+
+def test_an_error_becomes_a_failure() -> None:
+    """An error as a value has its qualified name, its text and its fields."""
+    made = errors.failure_of(errors.UndoFailed(["steps/pay"]))
+    assert made == Failure(
+        "flow.errors.UndoFailed", "1 undo failed: 'steps/pay'", fields={"steps": ["steps/pay"]}
+    )

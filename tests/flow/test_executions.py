@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
-from flow import ExecutionAborted, ExecutionFailed, Status
+from flow import ExecutionAborted, ExecutionCompensated, ExecutionFailed, Report, Status
 from flow.errors import InvalidName, UnknownExecution
 from flow.testing import NEVER, FlowHarness
+from tests.flow.runtime.sagas import NO, stub_trip, trip
 from tests.flow.runtime.worlds import RETRY, chain, single, stub_chain
 
 
@@ -114,3 +115,38 @@ async def test_reasons_and_commands_are_kept() -> None:
             ("AbortRequested", "tired"),
         ]
         assert len({event.id for event in events}) == 3
+
+
+async def test_what_was_taken_back_is_told() -> None:
+    """Whoever waits for what was compensated gets an error of its own, which is a failure too."""
+    app, workflow = trip()
+    async with FlowHarness(app) as test:
+        stub_trip(test, car=[NO, "car"], undo_hotel=[OSError("away"), None])
+        await workflow.execute(id="e-1")
+        await test.settle()
+        assert [row["id"] for row in await app.executions.list(incidents=True)] == ["e-1"]
+        assert await app.executions.resolve("e-1", "hotel", "phoned") is Status.COMPENSATED
+        assert await app.executions.list(incidents=True) == []
+        with pytest.raises(ExecutionFailed, match="was compensated: step 'car'") as caught:
+            await app.executions.get("e-1").result()
+        assert isinstance(caught.value, ExecutionCompensated)
+        assert await workflow.run(id="e-2") == "car"
+        assert await app.executions.undo("e-2", reason="not wanted") is Status.COMPENSATING
+        with pytest.raises(ExecutionCompensated, match="was compensated: on request"):
+            await app.executions.get("e-2").result()
+
+
+async def test_a_report_is_a_value() -> None:
+    """A report can be looked through, written and read back; everything is in `describe`."""
+    app, workflow = trip()
+    async with FlowHarness(app) as test:
+        stub_trip(test, car=NO)
+        execution = await workflow.execute({"n": 1}, id="e-1")
+        with pytest.raises(ExecutionCompensated):
+            await execution.result()
+        report = await execution.report()
+        assert [each.step for each in report.failed()] == ["car"]
+        assert Report.from_json(report.to_json()) == report
+        assert (await execution.describe())["input"] == {"n": 1}
+        with pytest.raises(UnknownExecution):
+            await app.executions.get("nobody").report()

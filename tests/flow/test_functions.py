@@ -9,7 +9,8 @@ import pytest
 
 from flow import Flow, Message, Output, RetryPolicy, StepContext, StepFunction
 from flow.errors import BindingError, DuplicateDefinition, InvalidName, InvalidOption
-from flow.step import Composed, FromInput, FromStep, Step
+from flow.step import Step
+from flow.template import Composed, FromInput, FromStep
 from flow.testing import FlowHarness
 
 

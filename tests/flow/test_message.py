@@ -64,3 +64,17 @@ def test_only_headers_of_users_are_seen() -> None:
     """What the system put on a message is hidden."""
     headers = {"tenant": "a", "flow-id": "1", "x-death": "2", "CC": "3"}
     assert user_headers(headers) == {"tenant": "a"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "shown"),
+    [
+        ({}, {}),
+        ({"flow-execution": "e", "flow-path": "p"}, {}),
+        ({"flow-execution": "e", "flow-new": "1", "Flow-Path": "p"}, {}),
+        ({"flow-execution": "e", "tenant": "a", "CC": "b"}, {"tenant": "a"}),
+    ],
+)
+def test_users_see_their_own_headers_only(headers: dict[str, str], shown: dict[str, str]) -> None:
+    """Those of the system are kept from them, the usual ones and all others."""
+    assert user_headers(headers) == shown

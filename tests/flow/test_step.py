@@ -7,110 +7,12 @@ from math import inf, nan
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
 
 from flow.errors import InvalidName, InvalidOption, InvalidReference
 from flow.retry import RetryPolicy
-from flow.step import (
-    Composed,
-    FromInput,
-    FromOutcome,
-    FromStep,
-    Listed,
-    Literal,
-    Step,
-    StepDefinition,
-    StepKind,
-    template_steps,
-    to_template,
-    workflow_input,
-)
+from flow.step import Step, StepDefinition, StepKind
+from flow.template import Composed, FromInput, FromRun, FromStep, undone, workflow_input
 from flow.workflow import WorkflowDefinition
-
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=8,
-)  # fmt: skip
-
-
-@given(values)
-def test_json_is_a_literal(value: object) -> None:
-    """JSON without references becomes one literal, whatever is nested in it."""
-    assert to_template("x", value) == Literal(value)
-
-
-def test_references_become_templates() -> None:
-    """References, steps, mappings, lists and templates are put together as they were written."""
-    hold = Step.call("inventory.reserve")
-    written = {
-        "id": hold.output.id[0]["x y"],
-        "all": hold,
-        "rest": [workflow_input, workflow_input.order.total, (1, {"deep": hold.output})],
-        "fixed": {"a": [1, "b", None]},
-        "made": FromOutcome(),
-    }
-    assert to_template("x", written) == Composed(
-        (
-            ("id", FromStep("reserve", ("id", 0, "x y"))),
-            ("all", FromStep("reserve")),
-            (
-                "rest",
-                Listed(
-                    (
-                        FromInput(),
-                        FromInput(("order", "total")),
-                        Listed((Literal(1), Composed((("deep", FromStep("reserve")),)))),
-                    ),
-                ),
-            ),
-            ("fixed", Literal({"a": [1, "b", None]})),
-            ("made", FromOutcome()),
-        ),
-    )
-
-
-@pytest.mark.parametrize("value", [nan, inf, -inf, object, {1}, b"x", 1j])
-def test_what_is_not_json_is_refused(value: object) -> None:
-    """A template holds references and JSON only, at any depth."""
-    text = f"x: the reference to {repr(value)!r} is neither a reference nor a JSON value"
-    for written in (value, [value], {"a": {"b": value}}):
-        with pytest.raises(InvalidReference, match=f"^{re.escape(text)}$"):
-            to_template("x", written)
-
-
-def test_names_in_a_mapping_are_strings() -> None:
-    """A mapping with other keys is refused, for JSON has none."""
-    with pytest.raises(InvalidReference, match="reference to '1' is not a string"):
-        to_template("x", {1: 2})
-
-
-def test_template_steps_goes_through_all() -> None:
-    """Every reference to a step is told in order, and nothing else."""
-    template = Composed(
-        (("a", FromStep("x")), ("b", Listed((FromStep("y"), FromInput(), FromStep("x")))))
-    )
-    assert list(template_steps(template)) == ["x", "y", "x"]
-    assert not list(template_steps(None))
-    assert not list(template_steps(Literal({"a": 1})))
-    assert not list(template_steps(FromOutcome()))
-
-
-def test_references_are_shown_as_written() -> None:
-    """A reference's text is the Python that made it."""
-    hold = Step.call("inventory.reserve", id="hold")
-    assert repr(hold.output.items[0].id) == "hold.output.items[0].id"
-    assert repr(workflow_input.order.total) == "workflow_input.order.total"
-    assert repr(hold) == "<Step 'hold': call inventory.reserve>"
-
-
-@pytest.mark.parametrize("reference", [workflow_input, Step.call("a.b").output])
-def test_private_attributes_are_not_references(reference: Any) -> None:
-    """Names that Python or its tools look up are not taken for fields."""
-    assert not hasattr(reference, "_private")
-    assert not hasattr(reference, "__deepcopy__")
-    assert repr(reference["_private"]).endswith("._private")
 
 
 def test_ids_come_from_the_target() -> None:
@@ -230,3 +132,47 @@ def test_only_calls_run_long(options: dict[str, Any]) -> None:
         Step.publish("a.b", **options)
     with pytest.raises(InvalidOption, match="only a step that calls an endpoint"):
         Step.sub_workflow(WorkflowDefinition(id="w", steps=()), **options)
+
+
+def test_an_undo_is_an_endpoint_or_a_step() -> None:
+    """An undo may be given as an endpoint or as a step; in the definition it requires nothing."""
+    by_name = Step.call("payments.charge", undo="payments.refund").definition()
+    assert by_name.undo == StepDefinition("refund", StepKind.CALL, "payments.refund")
+    charge = Step.call("payments.charge", requires=["reserve"])
+    retry = RetryPolicy(max_attempts=5)
+    undo = Step.publish(
+        "payments.undone", input={"id": charge.output.id, "why": undone.failure}, retry=retry
+    )
+    assert charge.undo_with(undo) is charge
+    assert charge.definition().undo == StepDefinition(
+        id="payments.undone",
+        kind=StepKind.PUBLISH,
+        target="payments.undone",
+        input=Composed((("id", FromStep("charge", ("id",))), ("why", FromRun(("failure",))))),
+        retry=retry,
+    )
+    assert charge.definition().requires == ("reserve",)
+
+
+def test_an_undo_is_not_in_the_graph() -> None:
+    """An undo with options of the graph, a second undo, and a sub-workflow's are refused."""
+    inner = WorkflowDefinition(id="inner", steps=(Step.call("s.a").definition(),))
+    sub = Step.sub_workflow(inner)
+    with pytest.raises(InvalidOption, match="a sub-workflow is undone step by step"):
+        sub.undo_with(Step.call("s.u"))
+    charge = Step.call("payments.charge")
+    with pytest.raises(InvalidOption, match="an undo calls an endpoint or publishes to a topic"):
+        charge.undo_with(sub)
+    wrong = (
+        Step.call("s.u", requires=["x"]),
+        Step.call("s.u", optional=True),
+        Step.call("s.u", concurrency=1),
+        Step.call("s.u", fallback="x"),
+        Step.call("s.u", undo="s.v"),
+    )
+    for undo in wrong:
+        with pytest.raises(InvalidOption, match="it is the undo of 'charge', and not in the graph"):
+            charge.undo_with(undo)
+    charge.undo_with(Step.call("s.u"))
+    with pytest.raises(InvalidOption, match=re.escape("it has <Step 'u': call s.u> already")):
+        charge.undo_with(Step.call("s.v"))

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from flow import Flow, Step, workflow_input
+from flow import ExecutionCompensated, Flow, Step, workflow_input
+from flow.defining import WorkflowOptions
 from flow.errors import (
     CyclicRequirement,
     InvalidInput,
@@ -97,6 +98,32 @@ def test_steps_can_be_added_and_removed() -> None:
     assert workflow.definition == before
 
 
+def test_a_change_of_steps_keeps_everything_else() -> None:
+    """What a workflow does when something fails stays when steps are added."""
+    app = Flow("world", broker="memory://", store="memory://")
+    first: Step[Any] = Step.call("work.s1")
+    options = WorkflowOptions(on_error="compensate", on_undo_error="stop", settle_within=5)
+    workflow = app.workflow("w", first, **options)
+    changed = workflow.append_steps(Step.call("work.s2")).definition
+    assert (changed.on_error, changed.on_undo_error) == ("compensate", "stop")
+    assert changed.settle_within_ms == 5_000
+
+
+async def test_modes_can_be_chosen_for_one_execution() -> None:
+    """A start says what its failures lead to; what is no such mode is refused."""
+    app = Flow("world", broker="memory://", store="memory://")
+    first: Step[Any] = Step.call("work.s1", undo="work.back")
+    workflow = app.workflow("w", first)
+    async with FlowHarness(app) as test:
+        test.stub("work.s1", ValueError("no"))
+        test.stub("work.back", None)
+        with pytest.raises(ExecutionCompensated):
+            await workflow.run(on_error="compensate", on_undo_error="stop")
+        wrong: Any = "undo"
+        with pytest.raises(InvalidOption, match="on_error"):
+            await workflow.run(on_error=wrong)
+
+
 async def test_a_changed_workflow_can_be_saved() -> None:
     """What was changed is used by executions that start after it was saved."""
     app, workflow = chain()
@@ -118,6 +145,7 @@ def test_start_arguments_are_checked() -> None:
     """What a start asks for is checked before it is sent."""
     arguments = start_arguments("w", b'{"a":1}', {"skip": ["s1"], "start": Step.call("a.b")})
     assert arguments["input"] == {"a": 1}
+    assert start_arguments("w", b"null", {}) == {"workflow": "w", "input": None}
     assert arguments["options"] == {"skip": ("s1",), "start_at": ("b",)}
     for timeout in (0, -1, float("nan")):
         with pytest.raises(InvalidOption, match="timeout"):

@@ -63,6 +63,20 @@ async def thank(outcome: JsonObject) -> str:
     return str(outcome["status"])
 
 
+@app.step
+async def seat(order: JsonObject) -> JsonObject:
+    """Be taken back later."""
+    return {"seat": order["total"]}
+
+
+@app.step
+async def give_back(undone: JsonObject) -> str:
+    """Take back, but fail for one seat."""
+    if undone["seat"] == 13:
+        raise Fail("nobody sits there")
+    return "given back"
+
+
 label = app.workflow("label", Step.call("histories.check", id="inner"))
 by_post = Step.call("histories.post", id="by-post")
 send = Step.call("histories.courier", id="send", fallback=by_post, requires=[pay])
@@ -76,13 +90,23 @@ complete = app.workflow(
     labels={"shop": "a"},
 )
 failing = app.workflow("fails", hold, courier)
+back = Step.call("histories.give_back", input={"seat": Step.call("histories.seat").output.seat})
+taken = Step.call("histories.seat", id="seat", undo=back)
+trip = app.workflow(
+    "trip",
+    taken,
+    Step.call("histories.check", id="nothing", requires=[taken]),
+    Step.call("histories.courier", id="bring", requires=["nothing"], undo="histories.check"),
+    on_error="compensate",
+    on_end=thank,
+)
 waiting = app.workflow("slow", Step.call("histories.nobody", id="nobody", start_within=5))
 
 
 async def history_of(execution: Execution[Any]) -> Mapping[str, Any]:
     """Return everything that a test needs to compare."""
     records = await app.client.ask("history", {}, execution.id)
-    report = await execution.report()
+    report = await execution.describe()
     known = await app.client.ask("workflow.load", {"workflow": report["workflow"]})
     for record in records:
         del record["snapshot"]
@@ -109,7 +133,12 @@ async def make() -> Mapping[str, Mapping[str, Any]]:
         await sixth.suspend(reason="by hand")
         await app.workflows.unpause("order")
         await app.client.ask("result", {"durable": True}, "waited", within_s=None)
-        made = (first, second, third, fourth, fifth, sixth)
+        seventh = await trip.execute({"total": 7}, id="compensated")
+        eighth = await trip.execute({"total": 13}, id="resolved")
+        await test.settle()
+        await eighth.resolve("seat", "the seat was sold")
+        await test.settle()
+        made = (first, second, third, fourth, fifth, sixth, seventh, eighth)
         return {each.id: await history_of(each) for each in made}
 
 

@@ -7,21 +7,31 @@ a program does that reads its orders from a table. What it was answered is remem
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
 from flow import Execution, ExecutionAborted, ExecutionFailed, Flow, Status, Workflow
-from flow.errors import NotPossible, UnavailableError, UnknownExecution, UnknownWorkflow
+from flow.errors import (
+    ExecutionCompensated,
+    NotPossible,
+    UnavailableError,
+    UnknownExecution,
+    UnknownWorkflow,
+)
 from flow.ports import Binding, Delivery, Envelope, Publication, Queue, Topology
+from flow.report import Report
 from flow.runtime.addresses import Addresses
 from flow.runtime.protocol import Answer
 from flow.runtime.tasks import TaskGroup
 from flow.testing.simulation.cluster import Member
+from flow.workflows import ExecuteOptions
 from tests.simulation.scenario import Control, Start, Verb
 from tests.simulation.world import NAMESPACE, World
 
-__all__ = ["ClientDriver", "answered"]
+__all__ = ["COMMANDS", "ClientDriver", "answered", "failed_undos", "resolve_one"]
 
+COMMANDS: Final = {"stop": "suspend", "retry": "resume", "undo step": "undo"}
+"""What a verb is called in the ledger, where that is something else."""
 AGAIN_S: Final = 2.0
 TRIGGER_AGAIN_S: Final = 45.0
 
@@ -102,12 +112,12 @@ class ClientDriver:
 
     async def _execute(self, member: Member, workflow: Workflow[Any], start: Start) -> None:
         self._world.ledger.asked(start.id)
-        await workflow.execute(start.id, id=start.id, optional=start.optional)
+        await workflow.execute(start.id, **_options(start))
         self._world.ledger.accepted(start.id)
 
     async def _run(self, member: Member, workflow: Workflow[Any], start: Start) -> None:
         self._world.ledger.asked(start.id)
-        run = workflow.run(start.id, id=start.id, optional=start.optional)
+        run = workflow.run(start.id, **_options(start))
         await answered(self._world, member, start.id, run)
         self._world.ledger.accepted(start.id)
 
@@ -156,12 +166,12 @@ class ClientDriver:
     async def _control(self, app: Flow, number: int, control: Control) -> None:
         await self._until(control.at_s)
         ledger, target, verb = self._world.ledger, control.target, control.verb
-        told = {"stop": "suspend", "retry": "resume"}.get(verb, verb)
+        told = COMMANDS.get(verb, verb)
         while not self._world.is_healed:
             if target:
                 ledger.wants(target, told)
             try:
-                status = await _command(app, target, verb)
+                status = await _command(app, control)
             except (NotPossible, UnknownExecution, UnknownWorkflow) as error:
                 self._world.counts[f"refused: {verb}, {type(error).__name__}"] += 1
                 break
@@ -207,8 +217,7 @@ async def answered(
         output = await asking
     except (ExecutionFailed, ExecutionAborted) as ended:
         ledger.served(waiting)
-        is_aborted = isinstance(ended, ExecutionAborted)
-        status = Status.ABORTED if is_aborted else Status.FAILURE
+        status = _how(ended)
         ledger.answered(execution, status.value)
         return status
     except (UnavailableError, asyncio.CancelledError):
@@ -219,9 +228,26 @@ async def answered(
     return Status.SUCCESS
 
 
-async def _command(app: Flow, target: str, verb: Verb) -> str:
+def _how(ended: ExecutionFailed | ExecutionAborted) -> Status:
+    if isinstance(ended, ExecutionAborted):
+        return Status.ABORTED
+    is_undone = isinstance(ended, ExecutionCompensated)
+    return Status.COMPENSATED if is_undone else Status.FAILURE
+
+
+def _options(start: Start) -> ExecuteOptions:
+    options: ExecuteOptions = {"id": start.id, "optional": start.optional}
+    if start.on_error:
+        options["on_error"] = start.on_error
+    if start.on_undo_error:
+        options["on_undo_error"] = start.on_undo_error
+    return options
+
+
+async def _command(app: Flow, control: Control) -> str:
     """Return the status that was answered to a command, if it is about one execution."""
-    match verb:
+    target = control.target
+    match control.verb:
         case "pause":
             await app.workflows.pause(target)
         case "unpause":
@@ -231,20 +257,56 @@ async def _command(app: Flow, target: str, verb: Verb) -> str:
         case "resume all":
             await app.executions.resume_all()
         case _:
-            return await _command_one(app.executions.get(target), verb)
+            return (await _command_one(app.executions.get(target), control)).value
     return ""
 
 
-async def _command_one(execution: Execution[Any], verb: Verb) -> str:
-    match verb:
-        case "suspend":
-            return (await execution.suspend()).value
-        case "stop":
-            return (await execution.suspend("stop")).value
-        case "resume" | "retry":
-            return (await execution.resume()).value
-        case _:
-            return (await execution.abort()).value
+async def _command_one(execution: Execution[Any], control: Control) -> Status:
+    ways: dict[Verb, Callable[[], Awaitable[Status]]] = {
+        "suspend": execution.suspend,
+        "stop": lambda: execution.suspend("stop"),
+        "resume": execution.resume,
+        "retry": execution.resume,
+        "abort": execution.abort,
+        "compensate": lambda: execution.abort(compensate=True),
+        "undo": execution.undo,
+        "undo step": lambda: execution.undo(control.step),
+        "resolve": lambda: resolve_one(execution),
+    }
+    return await ways[control.verb]()
+
+
+async def resolve_one(execution: Execution[Any]) -> Status:
+    """Deal with the first undo of an execution that has failed.
+
+    Args:
+        execution: The execution.
+
+    Returns:
+        What it was answered.
+
+    Raises:
+        NotPossible: None has failed.
+    """
+    report = await execution.report()
+    failed = next(failed_undos(report), None)
+    if failed is None:
+        raise NotPossible("resolve", execution.id, report.status.value, "no undo has failed")
+    return await execution.resolve(failed, "it was done by hand")
+
+
+def failed_undos(report: Report, inside: str = "") -> Iterator[str]:
+    """Go through the steps whose undos have failed: their ids, with slashes between.
+
+    Args:
+        report: The report of an execution, or of a sub-workflow in it.
+        inside: The sub-workflow, with a slash behind.
+    """
+    for step in report.steps:
+        if step.report is not None:
+            yield from failed_undos(step.report, f"{inside}{step.step}/")
+        elif step.action == "undo" and step.status is Status.FAILURE:
+            yield f"{inside}{step.step}"
 
 
 def _trigger(start: Start, queue: str, number: str) -> Envelope:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final
+from random import Random
+from typing import Any, Final
 
-from flow import Flow, Status
-from flow.errors import NotPossible, UnavailableError, UnknownExecution
+from flow import Execution, Flow, Status
+from flow.errors import NotPossible, StepsUndone, UnavailableError, UnknownExecution
 from flow.runtime.tasks import TaskGroup
 from flow.testing.simulation.cluster import Member
-from tests.simulation.clients import answered
+from tests.simulation.clients import answered, failed_undos, resolve_one
 from tests.simulation.crew import Crew
 from tests.simulation.world import NAMESPACE, World
 
 __all__ = ["Closer"]
 
-RESUMING: Final = ("resume", "retry")
+RESUMING: Final = frozenset({"resume", "retry", "undo", "undo step", "resolve"})
 """What starts an execution again that has ended."""
+UNDOING: Final = frozenset({"compensate", "undo", "undo step", "resolve"})
+"""What leads to an end in COMPENSATED, although nothing has failed."""
+MENDS: Final = ("leave it", "resolve", "undo", "undo and resolve")
+"""What a person does about undos that have failed."""
+GIVEN_UP_UNDONE: Final = 0.5
+"""How often what is given up is undone."""
 LOOK_S: Final = 30.0
 SHORT_S: Final = 1.0
 
@@ -37,6 +44,7 @@ class Closer:
         self._all = [start.id for start in world.scenario.executions]
         self._open: list[str] = []
         self._given_up: dict[str, None] = {}
+        self._mended: dict[str, None] = {}
         self._is_done = asyncio.Event()
 
     async def close(self) -> None:
@@ -95,37 +103,90 @@ class Closer:
             except (UnknownExecution, UnavailableError, NotPossible):
                 await asyncio.sleep(SHORT_S)
         self._world.counts[f"ended in {status.value}"] += 1
-        self._judge(id, status)
         self._open.remove(id)
 
-    def _judge(self, id: str, status: Status) -> None:
+    def _judge(self, id: str, status: Status, failed: Sequence[str], failure: str) -> None:
         """Object to an end that nothing in the scenario can have led to."""
         scenario = self._world.scenario
         start, program = scenario.start_of(id), scenario.program_of(id)
-        seed = scenario.seed_of(id)
-        if status is Status.FAILURE and not program.may_fail(seed, spared=start.optional):
-            self._world.object_to("an innocent failure", f"{id} ended in FAILURE")
-        asked = any(each.verb == "abort" and each.target == id for each in scenario.controls)
-        if status is Status.ABORTED and not asked and id not in self._given_up:
-            self._world.object_to("an innocent abort", f"{id} ended in ABORTED")
+        may_fail = program.may_fail(scenario.seed_of(id), spared=start.optional)
+        verbs = {each.verb for each in scenario.controls if each.target == id}
+        was_undone = bool(verbs & UNDOING) or id in self._mended or id in self._given_up
+        match status:
+            case Status.FAILURE:
+                in_part = was_undone and failure.endswith(StepsUndone.__name__)
+                is_planned = may_fail or in_part or bool(failed)
+            case Status.ABORTED:
+                is_planned = "abort" in verbs or id in self._given_up
+            case Status.COMPENSATED:
+                is_planned = may_fail or was_undone
+            case _:
+                is_planned = True
+        if not is_planned:
+            self._world.object_to(f"an innocent {_NOUNS[status]}", f"{id} ended in {status.value}")
 
     async def _look(self, app: Flow, member: Member, id: str) -> Status | None:
         """Return how an execution has ended, or None if somebody has to look again."""
         ledger, execution = self._world.ledger, app.executions.get(id)
         report = await execution.report()
-        status = Status.parse(report["status"])
+        status = report.status
         if status in {Status.SUSPENDED, Status.SUSPENDING}:
             # A pause that a client has asked for long ago may arrive late.
             await self._unpause(app)
             ledger.wants(id, "resume")
             ledger.controlled(id, "resume", (await execution.resume()).value)
-        elif report["incident"] and not status.ended:
-            self._world.counts["an incident"] += 1
-            self._given_up[id] = None
-            ledger.wants(id, "abort")
-            ledger.controlled(id, "abort", (await execution.abort()).value)
+        elif report.incident and not status.ended:
+            await self._give_up(execution)
         try:
             async with asyncio.timeout(LOOK_S):
-                return await answered(self._world, member, id, execution.result())
+                await answered(self._world, member, id, execution.result())
         except TimeoutError:
             return None
+        return await self._mend(execution)
+
+    async def _give_up(self, execution: Execution[Any]) -> None:
+        """Abort what nobody else can end; every other one with compensation."""
+        ledger, name = self._world.ledger, execution.id
+        compensates = self._chance(name).random() < GIVEN_UP_UNDONE
+        verb = "compensate" if compensates else "abort"
+        self._world.counts["an incident"] += 1
+        self._given_up[name] = None
+        ledger.wants(name, verb)
+        ledger.controlled(name, verb, (await execution.abort(compensate=compensates)).value)
+
+    async def _mend(self, execution: Execution[Any]) -> Status | None:
+        """Do something about undos that have failed.
+
+        Returns:
+            How the execution has ended, or None if that has to be waited for again.
+        """
+        report, name = await execution.report(), execution.id
+        failed = list(failed_undos(report))
+        mend = self._chance(name).choice(MENDS)
+        if not failed or mend == MENDS[0] or report.status is not Status.FAILURE:
+            failure = "" if report.failure is None else report.failure.type
+            self._judge(name, report.status, failed, failure)
+            return report.status if report.status.ended else None
+        ledger, is_new = self._world.ledger, name not in self._mended
+        self._mended[name] = None
+        if mend.startswith("undo") and is_new:
+            ledger.wants(name, "undo")
+            ledger.controlled(name, "undo", (await execution.undo()).value)
+            self._world.counts["undone by hand"] += 1
+        elif "resolve" in mend:
+            ledger.wants(name, "resolve")
+            ledger.controlled(name, "resolve", (await resolve_one(execution)).value)
+            self._world.counts["resolved by hand"] += 1
+        else:
+            return report.status
+        return None
+
+    def _chance(self, id: str) -> Random:
+        return Random(f"{self._world.scenario.seed} {id} in the end")
+
+
+_NOUNS: Final = {
+    Status.FAILURE: "failure",
+    Status.ABORTED: "abort",
+    Status.COMPENSATED: "compensation",
+}

@@ -1,6 +1,6 @@
 """Crashes processes at every point, and at every pair of points: `python -m … --jobs 2`.
 
-First the flow of `crash_run` runs without a crash, which counts the points that are passed. Then
+First a flow of `crash_plans` runs without a crash, which counts the points that are passed. Then
 it runs once for each point *i*, with a crash there. What is passed after that crash is another
 sequence, counted on from *i*; for each of its points *j* the flow runs once more, with crashes at
 *i* and at *j*. So all histories with one crash and with two are run, exhaustively.
@@ -17,12 +17,13 @@ import multiprocessing
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
 from flow.testing.simulation.failpoints import POINTS
+from tests.simulation.crash_plans import KINDS, CrashKind
 from tests.simulation.crash_run import CrashRun, crash
 from tests.simulation.run import quietly
 
@@ -77,19 +78,20 @@ class Swept:
         self.failed += other.failed
 
 
-def sweep(first: int, every: int = 1) -> Swept:
+def sweep(first: int, every: int = 1, kind: CrashKind = "flow") -> Swept:
     """Crash at a point, and then at each point that is passed after that crash.
 
     Args:
         first: The number of the point.
         every: Which part of the second points is taken: every n-th, others for each first one.
+        kind: Which flow is run.
     """
     swept = Swept()
     with quietly():
-        single = crash(first)
+        single = crash(first, kind=kind)
         swept.add(single)
         for second in range(first + 1 + first % every, len(single.passed), every):
-            swept.add(crash(first, second))
+            swept.add(crash(first, second, kind=kind))
     return swept
 
 
@@ -105,8 +107,8 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     with quietly():
         if options.at is not None:
-            return _replay(options.at, options.trace)
-        return _sweep(options.jobs, options.every)
+            return _replay(options.at, options.trace, options.kind)
+        return _sweep(options.jobs, options.every, options.kind)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -115,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--jobs", type=int, default=1, help="in how many processes")
     parser.add_argument("--every", type=int, default=1, help="which part of the pairs: every n-th")
+    parser.add_argument("--kind", choices=KINDS, default="flow", help="what is run")
     parser.add_argument("--at", type=_numbers, help="replay crashes at these points, such as 17,42")
     parser.add_argument("--trace", action="store_true", help="print all that happened")
     return parser
@@ -124,8 +127,8 @@ def _numbers(text: str) -> tuple[int, ...]:
     return () if text == "none" else tuple(int(number) for number in text.split(","))
 
 
-def _replay(crash_at: tuple[int, ...], is_traced: bool) -> int:  # noqa: FBT001
-    run = crash(*crash_at)
+def _replay(crash_at: tuple[int, ...], is_traced: bool, kind: CrashKind) -> int:  # noqa: FBT001
+    run = crash(*crash_at, kind=kind)
     if is_traced:
         _say("\n".join(map(str, run.trace)))
     _say("\n".join(run.describe()))
@@ -134,13 +137,14 @@ def _replay(crash_at: tuple[int, ...], is_traced: bool) -> int:  # noqa: FBT001
     return 1 if run.violations else 0
 
 
-def _sweep(jobs: int, every: int) -> int:
-    without = crash()
+def _sweep(jobs: int, every: int, kind: CrashKind) -> int:
+    without = crash(kind=kind)
     points = len(without.passed)
     total = Swept()
     total.add(without)
     said_s = began_s = time.monotonic()
-    for done, swept in enumerate(_swept(points, jobs, every), 1):
+    some = partial(sweep, every=every, kind=kind)
+    for done, swept in enumerate(_swept(some, points, jobs), 1):
         total.merge(swept)
         for each in swept.failed:
             _say(each)
@@ -149,14 +153,13 @@ def _sweep(jobs: int, every: int) -> int:
             _say(f"{done} of {points} points, {total.runs:,} runs, {total.violations} violations")
     for point in POINTS:
         _say(f"{total.crashes[point]:>10,}  crashes at {point}")
-    _say(f"{total.incidents:>10,}  runs in which a step that runs at most once was given up")
+    _say(f"{total.incidents:>10,}  runs that a person had to look at")
     _say(f"{time.monotonic() - began_s:,.0f} seconds")
     _say(f"{points} points, {total.runs} runs, {total.violations} violations")
     return 1 if total.violations else 0
 
 
-def _swept(points: int, jobs: int, every: int) -> Iterator[Swept]:
-    some = partial(sweep, every=every)
+def _swept(some: Callable[[int], Swept], points: int, jobs: int) -> Iterator[Swept]:
     if jobs == 1:
         yield from map(some, range(points))
         return

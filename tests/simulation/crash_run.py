@@ -2,7 +2,8 @@
 
 Theory of operation
 -------------------
-Two orchestrators, two workers and a client carry out one execution of six steps. The network is
+Two orchestrators, two workers and a client carry out one execution of six steps, of a kind that
+`crash_plans` has: it succeeds, or is undone. The network is
 calm and the seed is always the same, so that every run is the same one up to its first crash.
 From the moment in which the client is started, every point that a process passes is counted: its
 number is its place in `passed`. Who crashes is started again a short while later under the same
@@ -17,7 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from flow import Status
 from flow.errors import SimulationFailed, SimulationStuck
@@ -25,35 +26,20 @@ from flow.runtime.protocol import REPLY, STARTED
 from flow.testing.simulation import LoopSettings, Simulation
 from flow.testing.simulation.cluster import Member
 from flow.testing.simulation.failpoints import Failpoints, Passed
-from flow.testing.simulation.faults import Faults, NetworkFaults
 from flow.testing.simulation.processes import OUTSIDE
 from flow.testing.simulation.trace import TraceLine
 from tests.simulation import invariants, observers
 from tests.simulation.closer import Closer
+from tests.simulation.crash_plans import ENDS, EXECUTION, ONCE, RESULTS, CrashKind, scenario
 from tests.simulation.crew import Crew
-from tests.simulation.handlers import output_of
 from tests.simulation.invariants.base import Violation
 from tests.simulation.ledger import Answered, Entry
-from tests.simulation.programs import Behaviour, PlannedStep, StepsProgram
-from tests.simulation.scenario import Scenario, Sizes, Start
 from tests.simulation.world import World
 
 __all__ = ["CrashRun", "Crashing", "crash"]
 
-EXECUTION: Final = "order"
-ONCE: Final = "left"
-"""The step that runs at most once."""
-RETRIED: Final = "right"
-"""The step whose first attempt asks for another one."""
-RESULT: Final = {"tail": output_of(EXECUTION, "steps/tail"), "told": None}
-
 SERVERS: Final = ("orchestrator-0", "orchestrator-1", "worker-0", "worker-1")
 CLIENT: Final = "client-0"
-START_S: Final = 3.5
-HANDLER_S: Final = 0.4
-PAUSE_S: Final = 1.0
-"""How long before the second attempt of a step. So nothing at all is on its way when leases are
-renewed for the first time, 5 s after the start, and a new owner has only the timer to go by."""
 RESTART_S: Final = 1.0
 LOOK_S: Final = 0.2
 QUIET_S: Final = 2.0
@@ -63,57 +49,6 @@ minutes, and whoever waits asks again within one."""
 STEPS_MAX: Final = 10_000
 """So many callbacks are run at most, twice as many as in the longest runs. Whatever takes
 more goes round in circles somewhere, as long as something else does not come about."""
-
-
-class CrashProgram(StepsProgram):
-    """A workflow of steps all of which succeed, one of them with its second attempt."""
-
-    def behaviour(self, seed: str, path: str, attempt: int) -> Behaviour:
-        """Return what a handler does.
-
-        Args:
-            seed: The seed of the execution.
-            path: The path of the step in the execution.
-            attempt: The number of the attempt.
-        """
-        if path == f"steps/{RETRIED}" and attempt == 1:
-            return Behaviour("retry", HANDLER_S, PAUSE_S)
-        return Behaviour("succeed", HANDLER_S)
-
-    def may_fail(self, seed: str, prefix: str = "", spared: Collection[str] = ()) -> bool:
-        """Return whether an execution may fail because of its own handlers: never."""
-        return False
-
-
-def scenario() -> Scenario:
-    """Return what is run: a diamond, whose end is a sub-workflow, and two steps behind it."""
-    inside = CrashProgram(id="inside", steps=(PlannedStep(id="inner"),))
-    steps = (
-        PlannedStep(id="first"),
-        PlannedStep(id=ONCE, requires=("first",), uses=True, at_most_once=True),
-        PlannedStep(id=RETRIED, requires=("first",), uses=True),
-        PlannedStep(id="join", kind="nested", requires=(ONCE, RETRIED), uses=True, nested=inside),
-        PlannedStep(id="tail", requires=("join",), uses=True),
-        PlannedStep(id="told", kind="publish", requires=("join",)),
-    )
-    return Scenario(
-        seed=1,
-        orchestrators=2,
-        workers=2,
-        clients=1,
-        does_all=False,
-        specialists=False,
-        sizes=Sizes(),
-        partitions=2,
-        disorder=0.0,
-        step_s=0.000_01,
-        chances=Faults(network=NetworkFaults(delay_s=0.002)),
-        fault_s=0.0,
-        programs=(CrashProgram(id="diamond", steps=steps),),
-        executions=(Start(id=EXECUTION, program=0, at_s=START_S, way="run", clients=(0,)),),
-        controls=(),
-        faults=(),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +66,7 @@ class CrashRun:
         steps: How many callbacks were run.
         hash: What two runs of the same crashes have in common.
         trace: What happened.
+        kind: What was run.
     """
 
     crash_at: tuple[int, ...]
@@ -142,11 +78,13 @@ class CrashRun:
     steps: int
     hash: str
     trace: tuple[TraceLine, ...]
+    kind: CrashKind = "flow"
 
     def command(self) -> str:
         """Return the command that runs it again."""
         at = ",".join(map(str, self.crash_at)) or "none"
-        return f"python -m tests.simulation.crash_points --at {at} --trace"
+        kind = "" if self.kind == "flow" else f" --kind {self.kind}"
+        return f"python -m tests.simulation.crash_points{kind} --at {at} --trace"
 
     def describe(self) -> Iterator[str]:
         """Go through lines that say what is wrong."""
@@ -161,11 +99,13 @@ class Crashing:
 
     Args:
         crash_at: The numbers of the points at which processes crash.
+        kind: What is run.
     """
 
-    def __init__(self, crash_at: Collection[int]) -> None:
+    def __init__(self, crash_at: Collection[int], kind: CrashKind = "flow") -> None:
         """Make the cluster; nothing runs yet."""
-        plan = scenario()
+        plan = scenario(kind)
+        self._kind: CrashKind = kind
         settings = LoopSettings(disorder=plan.disorder, step_s=plan.step_s)
         self._crash_at = tuple(sorted(crash_at))
         self._simulation = Simulation(plan.seed, settings)
@@ -194,6 +134,7 @@ class Crashing:
             steps=simulation.loop.steps,
             hash=simulation.hash,
             trace=tuple(simulation.trace.lines),
+            kind=self._kind,
         )
 
     async def _live(self) -> None:
@@ -270,10 +211,10 @@ class Crashing:
         if steps > STEPS_MAX:
             world.object_to("nothing goes round in circles", f"{steps:,} callbacks were run")
         calls = len(world.ledger.calls.get((EXECUTION, f"steps/{ONCE}"), ()))
-        if calls > 1:
+        if calls > 1 and self._kind == "flow":
             world.object_to("at most once", f"{ONCE} was run {calls} times")
         if self._has_incident and not self._is_excused():
-            world.object_to("a needless incident", f"no worker crashed that ran {ONCE}")
+            world.object_to("a needless incident", "no worker crashed that could be the reason")
 
     def _check_crashes(self) -> None:
         if len(self._failpoints.crashes) != len(self._crash_at):
@@ -283,22 +224,34 @@ class Crashing:
 
     def _check_end(self) -> None:
         """Look at the row in the store, and at what the client was told."""
-        world = self._world
-        wanted = Status.ABORTED if self._has_incident else Status.SUCCESS
+        world, result = self._world, RESULTS[self._kind]
+        wanted = {ENDS[self._kind]}
+        if self._has_incident:
+            # Of a flow that was aborted, perhaps with compensation; or of a saga one undo of which
+            # had to wait for a person.
+            is_saga, result = self._kind != "flow", None
+            wanted = {Status.COMPENSATED, Status.FAILURE if is_saga else Status.ABORTED}
         row = world.cluster.servers.database.row(EXECUTION)
-        if row is None or row.summary.status is not wanted:
+        if row is None or row.summary.status not in wanted:
             status = "lost" if row is None else row.summary.status.value
-            world.object_to("a wrong end", f"it is {status}, and should be {wanted.value}")
-        result: Any = None if self._has_incident else RESULT
+            names = " or ".join(sorted(each.value for each in wanted))
+            world.object_to("a wrong end", f"it is {status}, and should be {names}")
         if not self._answers:
             world.object_to("no answer", "nobody was told how it ended")
         for answer in self._answers:
-            if answer.status != wanted.value or answer.output != result:
+            if Status.parse(answer.status) not in wanted or answer.output != result:
                 world.object_to("a wrong answer", f"{answer}")
 
     def _is_excused(self) -> bool:
-        """Return whether a worker crashed that had asked for the permit and had not replied."""
+        """Return whether a worker crashed that had begun with something and had not replied.
+
+        Of a flow it has asked for the permit. In a saga nobody knows whether it had begun.
+        """
         crashed = {each.process for each in self._failpoints.crashes}
+        if self._kind != "flow":
+            # Nor whether one orchestrator had sent it whose place the other took, and crashed too.
+            is_worker = any(process.startswith("worker") for process in crashed)
+            return is_worker or len(crashed) > 1
         left = self._about(STARTED) - self._about(REPLY)
         return any(process in crashed for process, _ in left)
 
@@ -317,10 +270,11 @@ async def _until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(LOOK_S)
 
 
-def crash(*crash_at: int) -> CrashRun:
-    """Run the flow, and have processes crash.
+def crash(*crash_at: int, kind: CrashKind = "flow") -> CrashRun:
+    """Run a flow, and have processes crash.
 
     Args:
         crash_at: The numbers of the points at which they do.
+        kind: Which flow.
     """
-    return Crashing(crash_at).run()
+    return Crashing(crash_at, kind).run()

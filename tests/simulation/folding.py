@@ -314,6 +314,7 @@ class Model:
         else:
             gone = fold(known.nodes, entries)
         known.recreated.update(gone)
+        known.recreated.update(_made_anew(known.nodes, before))
         known.seq, known.stamp, known.summary = write.seq, document["hlc"], summary
         known.wake_ms = summary.wake_ms
         known.records.append(write.record)
@@ -332,6 +333,13 @@ class Model:
             number=document["seq"],
             owner=document["execution"],
         )
+
+
+def _made_anew(nodes: Mapping[str, Node], before: Mapping[str, Node | None]) -> Iterator[str]:
+    """Go through the paths whose nodes were deleted and made again within one record."""
+    for path, node in before.items():
+        if node is not None and path in nodes and nodes[path].created != node.created:
+            yield path
 
 
 def _note(known: Recorded, paths: Iterable[str]) -> None:

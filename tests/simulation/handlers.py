@@ -7,15 +7,17 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any, cast
 
-from flow import Fail, Flow, Retry, Skip, StepContext
+from flow import Fail, Flow, Retry, Skip, StepContext, UndoContext
+from flow.failure import Failure
 from flow.names import service_of
 from flow.runtime.service import Endpoint
 from flow.testing.simulation.processes import present_process
 from tests.simulation.ledger import Began
-from tests.simulation.programs import INSTEAD, SERVICES, TOPIC, Behaviour
+from tests.simulation.programs import INSTEAD, SERVICES, TOPIC
+from tests.simulation.undos import UNDO, Behaviour
 from tests.simulation.world import NAMESPACE, World
 
-__all__ = ["block", "hear", "output_of", "run", "serve"]
+__all__ = ["act", "back", "block", "hear", "output_of", "run", "serve", "undo"]
 
 
 def output_of(execution: str, path: str) -> str:
@@ -48,6 +50,8 @@ def _endpoints() -> Mapping[str, Endpoint]:
         service = app.service(name)
         service.endpoint(run)
         service.endpoint(block)
+        service.endpoint(undo)
+        service.step(id=f"act-{name}", input=None)(act).undo(back)
     app.service(SERVICES[0]).subscribe(f"{TOPIC}.#")(hear)
     return app.functions.endpoints
 
@@ -59,6 +63,57 @@ async def run(body: Any, context: StepContext) -> str:
         body: The input.
         context: The attempt.
     """
+    return await _run(body, context)
+
+
+async def undo(body: Any, context: StepContext) -> str:
+    """Take a step back as it is planned, with whatever its definition says is the input.
+
+    Args:
+        body: The input.
+        context: The attempt.
+    """
+    return await _run(body, context)
+
+
+async def back(body: Any, context: UndoContext[Any]) -> str:
+    """Take a step back as it is planned, as a function that is registered for it.
+
+    Args:
+        body: The input of the run.
+        context: The attempt, and what is known of the run.
+    """
+    told = {
+        "input": body,
+        "status": context.status.value,
+        "output": context.output,
+        "failure": None if context.error is None else _told(context.error),
+        "run_key": context.run_key,
+        "attempts": context.run_attempts,
+    }
+    return await _run(told, context)
+
+
+def act(body: Any, context: StepContext) -> str:
+    """Stand for what `back` takes back. Nobody calls it: it only says what the input is like.
+
+    Args:
+        body: The input.
+        context: The attempt.
+    """
+    return block(body, context)
+
+
+def _told(failure: Failure) -> dict[str, Any]:
+    return {
+        "type": failure.type,
+        "message": failure.message,
+        "step": failure.step,
+        "fields": dict(failure.fields),
+    }
+
+
+async def _run(body: Any, context: StepContext) -> str:
     world = World.present()
     behaviour = _behaviour(world, context)
     began = _begin(world, body, context)
@@ -96,7 +151,8 @@ def _behaviour(world: World, context: StepContext) -> Behaviour:
     scenario, execution = world.scenario, context.execution_id
     program, seed = scenario.program_of(execution), scenario.seed_of(execution)
     behaviour = program.behaviour(seed, context.path, context.attempt)
-    world.counts[f"a handler: {behaviour.outcome}"] += 1
+    who = "an undo" if context.path.endswith(UNDO) else "a handler"
+    world.counts[f"{who}: {behaviour.outcome}"] += 1
     return behaviour
 
 

@@ -1,6 +1,6 @@
 """Invents scenarios: from a seed to processes, workflows, executions, controls and faults.
 
-What goes wrong is drawn in `adversity`.
+What goes wrong is drawn in `adversity`, and what takes steps back in `sagas`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import replace
 from tests.simulation.adversity import Adversity, Setting
 from tests.simulation.dice import Dice
 from tests.simulation.programs import INSTEAD, SERVICES, Kind, PlannedStep, StepsProgram
+from tests.simulation.sagas import with_sagas
 from tests.simulation.scenario import Control, Scenario, Sizes, Start, Verb, Way
 
 __all__ = ["invent"]
@@ -21,7 +22,7 @@ def invent(seed: int) -> Scenario:
     Args:
         seed: Any number.
     """
-    return _Inventor(seed).scenario()
+    return with_sagas(_Inventor(seed).scenario())
 
 
 class _Inventor:

@@ -25,7 +25,8 @@ from flow.ports import (
     Settlement,
 )
 from flow.status import Status
-from flow.step import FromStep, StepDefinition, StepKind
+from flow.step import StepDefinition, StepKind
+from flow.template import FromRun, FromStep
 from flow.testing.simulation.processes import OUTSIDE, SimulatedProcess
 from flow.workflow import WorkflowDefinition
 from tests.simulation.ledger import Ledger
@@ -39,20 +40,35 @@ NOW_MS: Final = 1_700_000_000_000
 EPOCH: Final = 1_000
 LEASE: Final = 1 << 32
 
+CREATED: Final = {
+    "a": 4,
+    "b": 40,
+    "once": 60,
+    "sub/steps/deep": 80,
+    "a/undo": 100,
+    "b/undo": 110,
+    "sub/steps/deep/undo": 120,
+}
+"""The transition at which each step was made, and each undo."""
+
 Entry = list[Any]
 Causes = Sequence[tuple[str, str, str]]
 
 
 def definition() -> WorkflowDefinition:
-    """Return the workflow of all plants: `b` requires `a`; `once` runs at most once."""
+    """Return the workflow of all plants: `b` requires `a`; `once` runs at most once.
+
+    The undo of `a` gets all of its run, and those of `b` and `deep` get what their runs got.
+    """
     call, nested = StepKind.CALL, StepKind.WORKFLOW
-    inside = StepDefinition(id="deep", kind=call, target="work.deep")
+    undo = StepDefinition(id="undo", kind=call, target="work.undo")
+    inside = StepDefinition(id="deep", kind=call, target="work.deep", undo=undo)
     return WorkflowDefinition(
         id="planted",
         steps=(
-            StepDefinition(id="a", kind=call, target="work.a"),
+            StepDefinition(id="a", kind=call, target="work.a", undo=undo._replace(input=FromRun())),
             StepDefinition(
-                id="b", kind=call, target="work.b", requires=("a",), input=FromStep("a")
+                id="b", kind=call, target="work.b", requires=("a",), input=FromStep("a"), undo=undo
             ),
             StepDefinition(id="once", kind=call, target="work.once", at_most_once=True),
             StepDefinition(
@@ -72,7 +88,7 @@ def root(state: str, updated: int = 2, **data: Any) -> Entry:
 
 def step(name: str, state: str, updated: int, attempt: int = 1, **data: Any) -> Entry:
     """Return a step, as a record has it; a step is as old as its name."""
-    created = {"a": 4, "b": 40, "once": 60, "sub/steps/deep": 80}.get(name, 90)
+    created = CREATED.get(name, 90)
     full = {"attempt": attempt, "epoch": EPOCH, "sent_ms": NOW_MS, **data} if attempt else data
     return [f"steps/{name}", "step@1", state, full, created, updated]
 
@@ -127,7 +143,7 @@ class Plant:
         """Return a run as far as anybody looks at it."""
         processes = {"one": self.process, "worker": self.worker}
         database = SimpleNamespace(rows=self._stored, row=partial(_row, self.missing))
-        program = SimpleNamespace(may_fail=_never)
+        program = SimpleNamespace(may_fail=_never, undo_may_fail=_never)
         return SimpleNamespace(
             simulation=SimpleNamespace(note=_ignore, loop=self.loop, processes=processes),
             cluster=SimpleNamespace(
@@ -239,12 +255,20 @@ class Plant:
         """Commit a record without a command."""
         self.commit(self.write(nodes, causes, **changes))
 
-    def row(self, name: str, attempt: int = 1, task: str = "RunStep", id: str = ID) -> OutboxRow:
+    def row(
+        self,
+        name: str,
+        attempt: int = 1,
+        task: str = "RunStep",
+        id: str = ID,
+        *,
+        epoch: int = EPOCH,
+    ) -> OutboxRow:
         """Return an outbox row for an attempt of a step."""
         self._number = max(self._number, LEASE) + 1
         path, _, _, _, created, _ = step(name, "RUNNING", 0)
         document = {"task": task, "path": path, "node": created}
-        document |= {"attempt": attempt, "epoch": EPOCH}
+        document |= {"attempt": attempt, "epoch": epoch}
         return OutboxRow(0, self._number, id, codec.dumps(document))
 
     def send(self, name: str, attempt: int = 1, kind: str = "step.request") -> None:
@@ -263,10 +287,11 @@ class Plant:
 
     # --------------------------------------------------------------- a history that is right
 
-    def begin(self, id: str = ID, **changes: Any) -> None:
+    def begin(self, id: str = ID, options: Mapping[str, Any] | None = None, **changes: Any) -> None:
         """Commit a start: `a` is out for the first time."""
         self.ledger.asked(id)
-        entered = {"workflow": "planted", "definition": HASH, "body": 5}
+        entered: dict[str, Any] = {"workflow": "planted", "definition": HASH, "body": 5}
+        entered |= {"options": options} if options else {}
         nodes = [
             root("RUNNING"),
             ["input", "input@1", "SUCCESS", entered, 3, 3],

@@ -5,8 +5,8 @@ One class for each kind of program. A kind says how to declare itself in an appl
 path of the step and the number of the attempt alone. So whoever runs an attempt twice gets the
 same outcome twice, and how an execution has to end is known in advance (`may_fail`).
 
-To add a kind (sagas, durable code, states): write a frozen class with the same methods, and have
-`invention` draw it.
+To add a kind (durable code, states): write a frozen class with the same methods, and have
+`invention` draw it. What takes steps back is in `undos`, and `sagas` draws it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Literal, Protocol
 
-from flow import Flow, RetryPolicy, Step, Workflow
+from flow import Flow, Step, Workflow
 from flow.catalogue import OpenDefinition
 from flow.defining import WorkflowOptions, define
 from flow.step import StepOptions
-from flow.workflow import WorkflowDefinition
+from flow.workflow import OnError, OnUndoError, WorkflowDefinition
+from tests.simulation.undos import RETRIES, UNDO, Behaviour, Outcome, PlannedUndo, run_of
 
 __all__ = [
     "INSTEAD",
@@ -37,31 +38,13 @@ __all__ = [
 
 SERVICES: Final = ("alpha", "beta")
 """The services that workers serve. Each has an endpoint `run`, which awaits, and `block`, which
-is an ordinary function."""
+is an ordinary function; and `undo` and `back`, which take steps back."""
 INSTEAD: Final = "-else"
 """What the id of a step that stands in for another one ends with, behind the other one's id."""
 TOPIC: Final = "happened"
 """What publish steps publish begins with this word."""
 
-Outcome = Literal["succeed", "error", "fail", "retry", "skip", "timeout"]
 Kind = Literal["run", "block", "publish", "nested"]
-
-RETRIES: Final = RetryPolicy(max_attempts=4, initial=0.2, maximum=20.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Behaviour:
-    """What one call of a handler does.
-
-    Args:
-        outcome: How it ends.
-        seconds: How long it takes.
-        pause_s: If it asks for another attempt: when.
-    """
-
-    outcome: Outcome
-    seconds: float
-    pause_s: float = 0.0
 
 
 class Program(Protocol):
@@ -88,6 +71,10 @@ class Program(Protocol):
         """Return whether an execution may end in FAILURE because of its own handlers."""
         ...
 
+    def undo_may_fail(self, seed: str, path: str) -> bool:
+        """Return whether an undo may fail for good because of its own handler."""
+        ...
+
     def features(self) -> Iterator[str]:
         """Go through what the program makes use of, for the statistics."""
         ...
@@ -112,6 +99,8 @@ class PlannedStep:
         fallback: The step that stands in for it, or an empty string.
         concurrency: How many of its endpoint may run at once, or None.
         nested: The program that it runs, if it is a sub-workflow.
+        fails: How often its handler fails for good, whatever else it does, from 0 to 1.
+        undo: What takes it back, or None.
     """
 
     id: str
@@ -128,6 +117,8 @@ class PlannedStep:
     fallback: str = ""
     concurrency: int | None = None
     nested: StepsProgram | None = None
+    fails: float = 0.0
+    undo: PlannedUndo | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,12 +130,18 @@ class StepsProgram:
         steps: Its steps. Fallbacks are the steps that another one names as such.
         barrier: Whether levels are kept apart.
         hook: Whether a step runs once the outcome is known.
+        on_error: What happens when a step has failed for good, or an empty string.
+        on_undo_error: Whether undos go on when one has failed, or an empty string.
+        settle_s: How long is waited for word of an attempt before its step is undone, or None.
     """
 
     id: str
     steps: tuple[PlannedStep, ...]
     barrier: bool = False
     hook: bool = False
+    on_error: OnError | Literal[""] = ""
+    on_undo_error: OnUndoError | Literal[""] = ""
+    settle_s: float | None = None
 
     def declare(self, app: Flow) -> Workflow[Any]:
         """Declare the workflow in an application.
@@ -168,7 +165,9 @@ class StepsProgram:
         planned = self.find(path)
         if planned is None:
             return Behaviour("succeed", chance.random() * 0.05)
-        outcomes = _outcomes(planned, seed, path)
+        if planned.undo is not None and path.endswith(UNDO):
+            return planned.undo.behaviour(seed, path, attempt)
+        outcomes = _planned_outcomes(planned, seed, path)
         outcome: Outcome = outcomes[attempt - 1] if attempt <= len(outcomes) else "succeed"
         seconds = planned.longest_s * chance.random() ** 3
         if planned.kind == "block":
@@ -193,6 +192,16 @@ class StepsProgram:
             if step.id not in stand_ins and not step.optional and step.id not in spared
         )
 
+    def undo_may_fail(self, seed: str, path: str) -> bool:
+        """Return whether an undo may fail for good because of its own handler.
+
+        Args:
+            seed: The seed of the execution.
+            path: The path of the undo in the execution.
+        """
+        step = self.find(path)
+        return step is not None and step.undo is not None and step.undo.may_fail(seed, path)
+
     def uses(self, path: str) -> bool:
         """Return whether the input of a step is made of the outputs of those before it.
 
@@ -200,15 +209,15 @@ class StepsProgram:
             path: The path of the step in the execution.
         """
         step = self.find(path)
-        return step is not None and step.uses
+        return step is not None and step.uses and not path.endswith(UNDO)
 
     def find(self, path: str) -> PlannedStep | None:
-        """Return the step at a path, or None for a hook.
+        """Return the step at a path, or the one that an undo belongs to, or None for a hook.
 
         Args:
             path: The path of the step in the execution.
         """
-        kind, _, rest = path.partition("/")
+        kind, _, rest = run_of(path).partition("/")
         name, _, inner = rest.partition("/")
         if kind != "steps":
             return None
@@ -231,6 +240,9 @@ class StepsProgram:
             yield f"a step of kind {step.kind}"
             names = ("uses", "is_long", "at_most_once", "optional", "fallback", "concurrency")
             yield from (f"a step with {name}" for name in names if getattr(step, name))
+            yield from _saga_features(step)
+        yield f"on_error={self.on_error}"
+        yield f"on_undo_error={self.on_undo_error}"
 
 
 @lru_cache(maxsize=100)
@@ -240,6 +252,12 @@ def _definition(program: StepsProgram) -> WorkflowDefinition | OpenDefinition:
     for planned in program.steps:
         made[planned.id] = _step(planned, made)
     options: WorkflowOptions = {"barrier": program.barrier}
+    if program.on_error:
+        options["on_error"] = program.on_error
+    if program.on_undo_error:
+        options["on_undo_error"] = program.on_undo_error
+    if program.settle_s is not None:
+        options["settle_within"] = program.settle_s
     if program.hook:
         options["on_end"] = Step.call(f"{SERVICES[0]}.run", id="hook", input=None)
     return define(program.id, list(made.values()), None, options)
@@ -270,7 +288,23 @@ def _options(planned: PlannedStep, made: dict[str, Step[Any]]) -> StepOptions:
         options["fallback"] = planned.fallback
     if planned.concurrency is not None:
         options["concurrency"] = planned.concurrency
+    if planned.undo is not None:
+        options["undo"] = planned.undo.step(planned.id)
     return options
+
+
+def _saga_features(step: PlannedStep) -> Iterator[str]:
+    if step.undo is not None:
+        yield f"an undo of style {step.undo.style}"
+    if step.nested is not None and step.nested.on_error:
+        yield f"a sub-workflow with on_error={step.nested.on_error}"
+
+
+def _planned_outcomes(planned: PlannedStep, seed: str, path: str) -> tuple[Outcome, ...]:
+    """Return how the first attempts of a step end, which may be one that fails for good."""
+    if random.Random(f"{seed} {path} for good").random() < planned.fails:
+        return ("fail",)
+    return _outcomes(planned, seed, path)
 
 
 def _outcomes(planned: PlannedStep, seed: str, path: str) -> tuple[Outcome, ...]:
@@ -300,7 +334,7 @@ def _is_doomed(step: PlannedStep, seed: str, prefix: str) -> bool:
     path = f"{prefix}steps/{step.id}"
     if step.nested is not None:
         return step.nested.may_fail(seed, f"{path}/")
-    outcomes = _outcomes(step, seed, path)
+    outcomes = _planned_outcomes(step, seed, path)
     if not outcomes or outcomes[-1] == "skip":
         return False
     is_tried_again = step.is_retried and not step.at_most_once

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from flow.testing.simulation.faults import Faults
+from flow.workflow import OnError, OnUndoError
 from tests.simulation.programs import Program
 
 __all__ = ["Control", "Fault", "FaultKind", "Kept", "Scenario", "Sizes", "Start", "Verb", "Way"]
@@ -22,9 +23,22 @@ Way = Literal["execute", "run", "trigger", "trigger and wait"]
 by a plain AMQP message, the answer to which comes at once or at the end."""
 
 Verb = Literal[
-    "suspend", "stop", "resume", "abort", "retry", "pause", "unpause", "suspend all", "resume all"
+    "suspend",
+    "stop",
+    "resume",
+    "abort",
+    "retry",
+    "pause",
+    "unpause",
+    "suspend all",
+    "resume all",
+    "compensate",
+    "undo",
+    "undo step",
+    "resolve",
 ]
-"""What people ask for. `stop` suspends and stops the clock; `retry` resumes what has failed."""
+"""What people ask for. `stop` suspends and stops the clock; `retry` resumes what has failed;
+`compensate` aborts and takes back what ran; `resolve` deals with one undo that has failed."""
 
 FaultKind = Literal[
     "crash",
@@ -55,6 +69,8 @@ class Start:
         clients: The numbers of the clients that do it. Two of the same number: one does it twice.
         skip: Steps that are not run.
         optional: Steps whose failure does no harm.
+        on_error: What happens when a step has failed for good, or an empty string.
+        on_undo_error: Whether undos go on when one has failed, or an empty string.
     """
 
     id: str
@@ -64,6 +80,8 @@ class Start:
     clients: tuple[int, ...]
     skip: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    on_error: OnError | Literal[""] = ""
+    on_undo_error: OnUndoError | Literal[""] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +93,14 @@ class Control:
         verb: What.
         target: The execution's id, or for a pause the workflow's, or nothing for all executions.
         client: The number of the client.
+        step: The step that it is about, if it is about one.
     """
 
     at_s: float
     verb: Verb
     target: str
     client: int
+    step: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,15 +23,23 @@ FEATURES: Final = (
     "a step of kind block",
     "a step of kind publish",
     "a step of kind nested",
+    *(f"an undo of style {style}" for style in ("same", "told", "back")),
+    *(f"on_error={mode}" for mode in ("stop", "continue", "compensate")),
+    *(f"on_undo_error={mode}" for mode in ("continue", "stop")),
+    *(f"a sub-workflow with on_error={mode}" for mode in ("continue", "compensate")),
+    *(f"a start with {name}" for name in ("on_error", "on_undo_error")),
     *(f"a step with {name}" for name in ("uses", "is_long", "at_most_once", "optional")),
     *(f"a step with {name}" for name in ("fallback", "concurrency")),
     *("barrier", "hook", "a start by two clients", "a start twice by one client"),
     *(f"an answered start: {way}" for way in ("execute", "run", "trigger", "trigger and wait")),
     *(f"a handler: {outcome}" for outcome in ("succeed", "error", "fail", "retry", "skip")),
+    *(f"an undo: {outcome}" for outcome in ("succeed", "error", "fail", "retry", "skip")),
     *("a handler: timeout", "a topic was heard", "an incident"),
     *(f"obeyed: {verb}" for verb in ("suspend", "stop", "resume", "abort", "retry")),
     *(f"obeyed: {verb}" for verb in ("pause", "unpause", "suspend all", "resume all")),
-    *(f"ended in {status}" for status in ("SUCCESS", "FAILURE", "ABORTED")),
+    *(f"obeyed: {verb}" for verb in ("compensate", "undo", "undo step", "resolve")),
+    *("undone by hand", "resolved by hand"),
+    *(f"ended in {status}" for status in ("SUCCESS", "FAILURE", "ABORTED", "COMPENSATED")),
     *(f"fault: crash of a {role}" for role in ("orchestrator", "worker", "client")),
     *(f"fault: pause of a {role}" for role in ("orchestrator", "worker")),
     *(f"fault: crash at {point}" for point in POINTS),
@@ -44,7 +52,13 @@ FEATURES: Final = (
 """What has to happen somewhere in a few hundred seeds; or else the simulator is broken."""
 
 
-RARE: Final = frozenset({"an incident", *(f"fault: crash at {point}" for point in POINTS)})
+RARE: Final = frozenset(
+    {
+        *("an incident", "obeyed: resolve", "a sub-workflow with on_error=continue"),
+        *("undone by hand", "resolved by hand"),
+        *(f"fault: crash at {point}" for point in POINTS),
+    }
+)
 """What of it takes some hundreds."""
 
 
@@ -106,6 +120,8 @@ def features_of(scenario: Scenario) -> Iterator[str]:
         if len(start.clients) > 1:
             is_same = len(set(start.clients)) == 1
             yield "a start twice by one client" if is_same else "a start by two clients"
+        yield from ["a start with on_error"] if start.on_error else []
+        yield from ["a start with on_undo_error"] if start.on_undo_error else []
 
 
 class Search:

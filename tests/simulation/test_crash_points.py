@@ -9,8 +9,9 @@ import pytest
 
 from flow.runtime.orchestrator.lifeline import Lifeline
 from flow.testing.simulation.failpoints import POINTS, Passed
+from tests.simulation.crash_plans import ONCE
 from tests.simulation.crash_points import main, sweep
-from tests.simulation.crash_run import ONCE, CrashRun, crash
+from tests.simulation.crash_run import CrashRun, crash
 from tests.simulation.mutants.catalogue import MUTANTS
 from tests.simulation.mutants.patching import edit
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from flow import Flow
 from tests.simulation.invention import invent
-from tests.simulation.programs import RETRIES, PlannedStep, StepsProgram
+from tests.simulation.programs import PlannedStep, StepsProgram
+from tests.simulation.undos import RETRIES
 
 SEEDS = [f"execution {number}" for number in range(300)]
 

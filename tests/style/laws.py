@@ -23,6 +23,7 @@ LATE_IMPORTS = (
     "flow/adapters.py",  # the composition root: imports what the URLs choose
     "flow/cli/",  # `flow --help` need not import the engine
     "flow/planner/graph.py",  # networkx takes long to import, and most commands sort nothing
+    "flow/codec/yaml.py",  # PyYAML takes long to import, and only reports are YAML
 )
 ADAPTER_NAMES = ("flow/adapters.py",)  # the only one that knows adapters, by string
 TASK_MAKERS = (

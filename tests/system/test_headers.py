@@ -78,7 +78,7 @@ async def test_headers_reach_everybody(crew: Crew, children: list[Child]) -> Non
             with anyio.fail_after(DEADLINE_S):
                 assert await execution.result() == "lamp"
             # What a service answers with belongs to its step, and goes no further.
-            assert (await execution.report())["headers"] == HEADERS
+            assert (await execution.describe())["headers"] == HEADERS
             assert (await execution.step("shipping/ship"))["headers"] == {"tenant": "the dock's"}
     for child in reversed(children):
         await child.terminate()

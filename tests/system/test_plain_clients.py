@@ -76,7 +76,7 @@ async def expect_as_written(crew: Crew, child: Child) -> None:
     assert seen == EXPECTED
     async with Flow("plain", broker=crew.broker).play() as app:
         first, second = (app.executions.get(name) for name in ("first", "second"))
-        assert (await first.report())["headers"] == {"tenant": "t1"}
+        assert (await first.describe())["headers"] == {"tenant": "t1"}
         charge = await first.step("charge")
         assert (charge["attempt"], charge["headers"]) == (2, {"tenant": "t1"})
         events = [(event.type, event.reason, event.actor) for event in await second.history()]

@@ -129,7 +129,7 @@ async def stop_the_old(deploy: Deploy, letters: list[Execution[Any]]) -> None:
 async def spends_nothing(executions: list[Execution[Any]]) -> None:
     """Check that each step took one attempt, and that nothing has failed."""
     for execution in executions:
-        report = await execution.report()
+        report = await execution.describe()
         assert report["status"] == Status.SUCCESS.value
         assert {step["attempt"] for step in report["steps"]} == {1}
         kinds = {event.type for event in await execution.history()}

@@ -50,7 +50,9 @@ class Admission:
             if isinstance(item, Woken):
                 admitted.append(Woken([name for name in item.names if self._is_open(name)]))
                 continue
-            partition = self._partition_of(item)
+            partition = item.home if isinstance(item, Received) else self._partition_of(item)
+            if partition is None and isinstance(item, Received) and item.execution:
+                partition = item.home = self._engine.partition_of(item.execution)
             if partition is None or partition in are_open:
                 admitted.append(item)
             elif self._engine.holdings.is_open(partition):
@@ -88,10 +90,6 @@ class Admission:
         return holdings.is_open(self._engine.partition_of(name))
 
     def _partition_of(self, item: Item) -> int | None:
-        if isinstance(item, Received):
-            if item.home is None and item.execution:
-                item.home = self._engine.partition_of(item.execution)
-            return item.home
         match item:
             case Resolved(request=request):
                 name = request.execution

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from flow.codec import Cause, Record, encode_record, fingerprint
-from flow.codec.json import dumps_finite
-from flow.kernel.tree import NodeSnapshot, Output
+from flow.kernel.machine import new_tuple
+from flow.kernel.tree import Changes, NodeSnapshot, Output
 from flow.ports import (
     Commit,
     Delivery,
@@ -23,7 +23,7 @@ from flow.ports import (
     Lease,
     OutboxRow,
 )
-from flow.runtime.orchestrator.commands import SENT, Command, document_of
+from flow.runtime.orchestrator.commands import SENT, Command, text_of
 from flow.runtime.orchestrator.live import LiveExecution, row_wake_ms
 
 __all__ = ["Batch", "Sealed", "Touch"]
@@ -39,23 +39,35 @@ class Touch:
 
     Args:
         live: The execution.
+        cause: Why.
+        changes: Which nodes changed, and what was asked for.
 
     Attributes:
         live: The execution.
-        causes: Why.
+        causes: Why, one for each decision.
         nodes: Which nodes changed, as they were after each change.
         outputs: What was asked for.
     """
 
-    # No dataclass: the lists that it makes of `list[Cause]` cost ten times as much as these.
     __slots__ = ("causes", "live", "nodes", "outputs")
 
-    def __init__(self, live: LiveExecution) -> None:
-        """Begin with nothing."""
+    def __init__(self, live: LiveExecution, cause: Cause, changes: Changes) -> None:
+        """Begin with one decision, which mostly is all, so that nothing of it is copied."""
         self.live = live
-        self.causes: list[Cause] = []
-        self.nodes: list[NodeSnapshot] = []
-        self.outputs: list[Output] = []
+        self.causes: tuple[Cause, ...] = (cause,)
+        self.nodes: tuple[NodeSnapshot, ...] = changes.nodes
+        self.outputs: tuple[Output, ...] = changes.outputs
+
+    def add(self, cause: Cause, changes: Changes) -> None:
+        """Take in one more decision.
+
+        Args:
+            cause: Why.
+            changes: What came of it.
+        """
+        self.causes += (cause,)
+        self.nodes += changes.nodes
+        self.outputs += changes.outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +124,20 @@ class Batch:
             self.touches or self.settled or self.deletes or self.wakes or self.has_passed_over
         )
 
-    def touch(self, live: LiveExecution) -> Touch:
-        """Return what the batch does to an execution; it stays in memory until it is done."""
+    def touch(self, live: LiveExecution, cause: Cause, changes: Changes) -> None:
+        """Gather what came of a decision; the execution stays in memory until it is written.
+
+        Args:
+            live: The execution.
+            cause: Why.
+            changes: What came of it.
+        """
         touch = self.touches.get(live.id)
         if touch is None:
-            touch = self.touches[live.id] = Touch(live)
+            self.touches[live.id] = Touch(live, cause, changes)
             live.pins += 1
-        return touch
+        else:
+            touch.add(cause, changes)
 
     def deliver(self, delivery: Delivery, partition: int | None) -> None:
         """Acknowledge a message once the batch is committed.
@@ -158,13 +177,14 @@ class Batch:
         commands: list[Command] = []
         for touch in self.touches.values():
             live = touch.live
-            for output in touch.outputs:
-                task = output.task
+            for ref, task in touch.outputs:
                 if isinstance(task, SENT):
-                    key, ref = (live.partition, number(live.partition)), output.ref
+                    partition = live.partition
+                    key = (partition, number(partition))
                     command = Command(key, live, ref.path, task, ref.created)
                     commands.append(command)
-                    rows.append(OutboxRow(*key, live.id, dumps_finite(document_of(command))))
+                    row = (partition, key[1], live.id, text_of(command))
+                    rows.append(new_tuple(OutboxRow, row))
             writes.append(_write(touch, now_ms, stamp))
         commit = Commit(
             leases=self._leases(leases),
@@ -242,43 +262,51 @@ def _not_about(
 
 
 def _write(touch: Touch, now_ms: int, stamp: str) -> ExecutionWrite:
-    live = touch.live
-    live.seq += 1
-    is_snapshot = live.seq % SNAPSHOT_EVERY == 1
-    nodes = live.tree.snapshot() if is_snapshot else _latest(touch.nodes)
-    record = Record(live.id, live.seq, stamp, tuple(touch.causes), nodes)
-    text = encode_record(record)
+    live, causes, nodes = touch.live, touch.causes, touch.nodes
+    live.seq = seq = live.seq + 1
+    is_snapshot = seq % SNAPSHOT_EVERY == 1
+    if is_snapshot:
+        nodes = live.tree.snapshot()
+    elif len(causes) > 1:
+        nodes = _latest(nodes)
+    text = encode_record(new_tuple(Record, (live.id, seq, stamp, causes, nodes)))
     live.size += len(text)
-    live.summary = _summary(live, now_ms)
-    return ExecutionWrite(live.summary, live.seq, text, is_snapshot)
+    live.summary = summary = _summary(live, now_ms)
+    return new_tuple(ExecutionWrite, (summary, seq, text, is_snapshot))
 
 
-def _latest(nodes: list[NodeSnapshot]) -> tuple[NodeSnapshot, ...]:
+def _latest(nodes: tuple[NodeSnapshot, ...]) -> tuple[NodeSnapshot, ...]:
     """Return one entry for each path, where that says the same as all of them."""
     latest: dict[str, NodeSnapshot] = {}
     for node in nodes:
         if node.machine is None:
-            return tuple(nodes)
+            return nodes
         latest[node.path] = node
     return tuple(latest.values())
 
 
 def _summary(live: LiveExecution, now_ms: int) -> ExecutionSummary:
-    data, body = live.data, live.input
-    before = live.summary
-    return ExecutionSummary(
-        id=live.id,
-        partition=live.partition,
-        workflow=body.workflow,
-        definition=body.definition,
-        status=live.status,
-        created_ms=data.started_ms if before is None else before.created_ms,
-        updated_ms=now_ms,
-        ended_ms=data.ended_ms,
-        wake_ms=row_wake_ms(live, now_ms),
-        incident=data.incident,
-        labels=body.labels,
-        fingerprint=fingerprint(body.workflow, body.body, body.options)
-        if before is None
-        else before.fingerprint,
+    data, before = live.data, live.summary
+    if before is None:
+        body = live.input
+        workflow, definition, labels = body.workflow, body.definition, body.labels
+        print_of_start = fingerprint(workflow, body.body, body.options)
+        created_ms = data.started_ms
+    else:
+        # What it was started with never changes.
+        _, _, workflow, definition, _, created_ms, _, _, _, _, labels, print_of_start = before
+    values = (
+        live.id,
+        live.partition,
+        workflow,
+        definition,
+        live.status,
+        created_ms,
+        now_ms,
+        data.ended_ms,
+        row_wake_ms(live, now_ms),
+        data.incident,
+        labels,
+        print_of_start,
     )
+    return new_tuple(ExecutionSummary, values)

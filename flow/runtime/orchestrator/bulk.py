@@ -47,8 +47,11 @@ _DEFAULTS: Final = {
     "suspend": (Status.PENDING, Status.RUNNING),
     "resume": (Status.SUSPENDING, Status.SUSPENDED),
     "abort": _OPEN,
+    # What has succeeded is undone only if that is said.
+    "undo": (Status.FAILURE, Status.ABORTED),
 }
 """Which executions each verb is for, where the filter names no statuses."""
+_PASSED_ON: Final = ("reason", "clock", "compensate", "steps")
 
 
 @dataclass(slots=True)
@@ -109,7 +112,7 @@ class Order:
     """What each of the executions is asked.
 
     Args:
-        verb: `suspend`, `resume` or `abort`.
+        verb: `suspend`, `resume`, `abort` or `undo`.
         arguments: The arguments of the request.
         actor: Who wants it, for histories.
         within_s: Seconds within which each owner has to answer; None for as long as it takes.
@@ -259,7 +262,7 @@ class Bulk:
         command = check_name("command", arguments.get("command") or request.correlation)
         query = query_of({**cast("dict[str, Any]", wanted), "before": "", "limit": PAGE})
         query = replace(query, statuses=query.statuses or _DEFAULTS[verb])
-        passed_on = {name: arguments[name] for name in ("reason", "clock") if name in arguments}
+        passed_on = {name: arguments[name] for name in _PASSED_ON if name in arguments}
         order = Order(verb, {"command": command, **passed_on}, request.actor)
 
         async def carry() -> Any:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from flow import codec
+from flow.codec.json import dumps_finite
 from flow.errors import CorruptRecord, InvalidInput
 from flow.kernel.commands import CancelStep, RunStep, SendAnswer
 from flow.kernel.events import Attempt
@@ -22,8 +23,8 @@ __all__ = [
     "attempt_in",
     "attempt_of",
     "command_of",
-    "document_of",
     "target_of",
+    "text_of",
 ]
 
 
@@ -44,6 +45,7 @@ class Command:
         tries: How often it was tried in vain.
         told: Called once when it is on its way no more, whatever became of it.
         step: The definition of the step that it sends an attempt of, from its message on.
+        again: Whether a copy of it may have reached the broker before.
     """
 
     key: tuple[int, int] | None
@@ -54,28 +56,29 @@ class Command:
     tries: int = 0
     told: Callable[[], None] | None = None
     step: StepDefinition | None = None
+    again: bool = False
 
 
-def document_of(command: Command) -> dict[str, Any]:
-    """Return what an outbox row says of a command; `command_of` reads it.
+def text_of(command: Command) -> bytes:
+    """Return what an outbox row says of a command, as JSON; `command_of` reads it.
 
     Args:
         command: The command.
     """
     task = command.task
-    document: dict[str, Any] = {
-        "task": type(task).__name__,
-        "path": command.path,
-        "node": command.node,
-    }
-    if not isinstance(task, SendAnswer):
-        document["attempt"] = task.attempt
-        document["epoch"] = task.epoch
-    return document
+    name, path, node = type(task).__name__, command.path, command.node
+    if isinstance(task, SendAnswer):
+        return dumps_finite({"task": name, "path": path, "node": node})
+    attempt, epoch = task.attempt, task.epoch
+    return dumps_finite(
+        {"task": name, "path": path, "node": node, "attempt": attempt, "epoch": epoch}
+    )
 
 
 def command_of(row: OutboxRow, live: LiveExecution) -> Command:
     """Return the command that an outbox row stands for.
+
+    Nobody knows whether it was published before the row was loaded.
 
     Args:
         row: The row, as loaded.
@@ -87,7 +90,8 @@ def command_of(row: OutboxRow, live: LiveExecution) -> Command:
     try:
         document: Mapping[str, Any] = codec.loads(row.command, "the outbox row")
         key = (row.partition, row.number)
-        return Command(key, live, document["path"], _task_of(document), document["node"])
+        path, node = document["path"], document["node"]
+        return Command(key, live, path, _task_of(document), node, again=True)
     except (KeyError, TypeError, InvalidInput) as error:
         raise CorruptRecord(f"outbox row {row.number}", repr(error)) from error
 
@@ -149,4 +153,4 @@ def attempt_again(live: LiveExecution, node: Node) -> Command | None:
     if data.permit:
         return None
     task = RunStep(attempt=data.attempt, epoch=data.epoch)
-    return Command(None, live, node.path, task, node.created)
+    return Command(None, live, node.path, task, node.created, again=True)

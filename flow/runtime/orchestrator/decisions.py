@@ -13,6 +13,7 @@ from flow.kernel.events import (
     StepSilent,
     TimerFired,
 )
+from flow.kernel.machine import new_tuple
 from flow.runtime.orchestrator.commands import attempt_again, attempt_of
 from flow.runtime.orchestrator.engine import Engine
 from flow.runtime.orchestrator.live import LiveExecution, row_wake_ms
@@ -63,7 +64,7 @@ class Decisions:
             engine.committer.batch.has_passed_over |= bool(message)
             return None
         path, about = _about(live, event)
-        cause = Cause(type(event).__name__, message, "", about)
+        cause = new_tuple(Cause, (type(event).__name__, message, "", about))
         verdict = engine.apply(live, event, cause)
         if message and not isinstance(verdict, Accepted):
             # A new owner may know what it is about, and has to get it.

@@ -12,12 +12,13 @@ that a worker refused because its version does not have the endpoint, until one 
 
 import logging
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol
 
 from flow.errors import BrokerUnavailable, FlowError, UnavailableError
-from flow.kernel.commands import SendAnswer
-from flow.kernel.events import Event, StepFailed, StepSucceeded
+from flow.kernel.commands import RunStep, SendAnswer
+from flow.kernel.events import Event, StepCancelled, StepFailed, StepSucceeded
 from flow.ports import Chance, Clock, Settlement
 from flow.runtime.addresses import Addresses
 from flow.runtime.orchestrator.commands import Command, attempt_in, target_of
@@ -181,6 +182,7 @@ class Dispatcher:
         """
         if live is not None:
             command = Command(parked.key, live, parked.path, parked.task, parked.node)
+            command.again = parked.again
             self.send([command])
             if target_of(command) is not None:
                 return
@@ -201,7 +203,7 @@ class Dispatcher:
         if node is None:
             # Whatever takes its place has to be sent again after a silence, like any other.
             self._forget_waiting(command)
-            self._settled(command)
+            self._settled(command, _never_sent(command))
             return
         try:
             publication = self._publications.of(command, node)
@@ -225,27 +227,25 @@ class Dispatcher:
         if not self._host.is_ours(command.live):
             self._let_go(command)
             return
-        if error is not None:
-            self._try_later(command, error)
-            return
         if outcome is Settlement.CONFIRMED:
             self._confirmed(command)
         elif outcome is Settlement.UNROUTABLE:
             self._unroutable(command)
         else:
-            self._try_later(command, "the broker refused it")
+            # The broker may have it all the same.
+            command.again = True
+            self._try_later(command, error or "the broker refused it")
 
     def _confirmed(self, command: Command) -> None:
         if command.live.waiting and not self._is_parked(command):
             # Else a worker has got it and refused it, before the broker has said so.
             self._forget_waiting(command)
         step = command.step
-        if step is None:
-            self._settled(command)
-        elif step.kind is StepKind.PUBLISH:
+        if step is not None and step.kind is StepKind.PUBLISH:
             self._settled(command, StepSucceeded(attempt_in(command), b"null"))
-        else:
-            self._settled(command)
+            return
+        self._settled(command)
+        if step is not None:
             self._parking.leave(step.target)
 
     def _unroutable(self, command: Command) -> None:
@@ -265,8 +265,9 @@ class Dispatcher:
         live.waiting[command.path] = endpoint
         task, node = command.task, command.node
         assert not isinstance(task, SendAnswer), "an answer waits for no endpoint"
+        key, again = command.key, command.again
         parking.park(
-            Parked(endpoint, command.key, live.partition, live.id, command.path, task, node)
+            Parked(endpoint, key, live.partition, live.id, command.path, task, node, again)
         )
 
     def _is_parked(self, command: Command) -> bool:
@@ -284,7 +285,9 @@ class Dispatcher:
 
     def _cannot_send(self, command: Command, error: FlowError) -> None:
         attempt = attempt_in(command)
-        event = StepFailed(attempt, failure_of_error(error), retryable=False)
+        # Nobody has got it, so that its handler surely did not start.
+        failure = replace(failure_of_error(error), phase="request")
+        event = StepFailed(attempt, failure, retryable=False)
         self._settled(command, event)
 
     def _let_go(self, command: Command) -> None:
@@ -318,3 +321,14 @@ class Dispatcher:
             self._clock.monotonic() + wait,
             lambda: self._try(command) if generation == self._generation else None,
         )
+
+
+def _never_sent(command: Command) -> Event | None:
+    """Return that an attempt which is not wanted any more never began, if nobody has got it.
+
+    No worker could say so. One that is tried again may have been sent again meanwhile.
+    """
+    is_first = command.key is not None and not (command.again or command.tries)
+    if not is_first or not isinstance(command.task, RunStep):
+        return None
+    return StepCancelled(attempt_in(command), began=False)

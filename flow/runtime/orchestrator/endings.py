@@ -13,11 +13,11 @@ from flow.runtime.orchestrator.views import execution_view, result_view
 from flow.runtime.protocol import Answer
 from flow.status import Status
 
-__all__ = ["answer_to", "ending_view", "report_view"]
+__all__ = ["answer_to", "ending_view", "live_view"]
 
 
-def report_view(live: LiveExecution) -> dict[str, Any]:
-    """Return the report of an execution that is in memory.
+def live_view(live: LiveExecution) -> dict[str, Any]:
+    """Return everything about an execution that is in memory, as a document.
 
     Args:
         live: The execution.
@@ -27,7 +27,7 @@ def report_view(live: LiveExecution) -> dict[str, Any]:
 
 
 def ending_view(live: LiveExecution) -> dict[str, Any]:
-    """Return how an execution ended: the output of a success, the report of everything else.
+    """Return how an execution ended: the output of a success, everything about all others.
 
     Args:
         live: The execution.
@@ -35,7 +35,7 @@ def ending_view(live: LiveExecution) -> dict[str, Any]:
     told: dict[str, Any] = {"execution": live.id, "status": live.status.value}
     if live.status is Status.SUCCESS:
         return {**told, "output": result_view(live.tree, live.program.plan)}
-    view = report_view(live)
+    view = live_view(live)
     if len(codec.dumps(view)) > REQUEST_LIMIT:
         view["steps"] = [{**step, "output": None} for step in view["steps"]]
     return {**told, "report": view}

@@ -13,8 +13,9 @@ from flow import codec
 from flow.clock import StoreClock
 from flow.codec import Cause
 from flow.errors import BrokerUnavailable, FlowError, Overloaded
-from flow.kernel.decide import Accepted, Decision, Moment, Verdict, decide
+from flow.kernel.decide import Accepted, Moment, Verdict, decide
 from flow.kernel.events import Event
+from flow.kernel.machine import new_tuple
 from flow.ports import Broker, Chance, Clock, Lease, Publication, Settlement, Store
 from flow.programs.steps import StepsProgram
 from flow.runtime.addresses import Addresses, partition_of
@@ -144,42 +145,30 @@ class Engine:
         Raises:
             FlowError: The event broke a rule; the execution is as it was before.
         """
-        moment = Moment(self.clock.now_ms(), self.chance.random())
-        status = live.status
+        now_ms, status = self.clock.now_ms(), live.status
         try:
-            decision = decide(live.tree, live.program, event, moment)
+            moment = new_tuple(Moment, (now_ms, self.chance.random()))
+            changes, verdict = decide(live.tree, live.program, event, moment)
         except Exception:
             # The tree undid itself; what the program had counted by then is made anew.
             plan = live.program.plan
             live.program = StepsProgram.attach(plan, codec.assemble, live.tree)
             raise
-        if decision.changes:
-            self._gather(live, decision, cause, moment.now_ms)
-        elif not isinstance(decision.verdict, Accepted):
-            self.counters[type(decision.verdict).__name__] += 1
+        if changes.nodes or changes.outputs:
+            self.committer.batch.touch(live, cause, changes)
+            live.watch(changes.outputs, now_ms)
+        elif not isinstance(verdict, Accepted):
+            self.counters[type(verdict).__name__] += 1
         if live.status is not status:
             if status in ENDED:
-                live.rearm(moment.now_ms)
+                live.rearm(now_ms)
             live.set_alarm()
-        self.wake(live)
-        return decision.verdict
+        self.timers.set(live.id, live.alarm_ms)
+        return verdict
 
     def wake(self, live: LiveExecution) -> None:
         """Set the alarm for what is due next in an execution."""
         self.timers.set(live.id, live.alarm_ms)
-
-    def _gather(
-        self,
-        live: LiveExecution,
-        decision: Decision,
-        cause: Cause,
-        now_ms: int,
-    ) -> None:
-        touch = self.committer.batch.touch(live)
-        touch.causes.append(cause)
-        touch.nodes.extend(decision.changes.nodes)
-        touch.outputs.extend(decision.changes.outputs)
-        live.watch(decision.changes.outputs, now_ms)
 
     def post(self, publication: Publication) -> None:
         """Publish something that nobody waits for here; whoever misses it asks again.
@@ -226,13 +215,14 @@ class Engine:
         store: its tree is not what is in memory now, and its partition may be somebody else's.
         """
         self.dispatcher.send(sealed.commands)
+        waiters, residents = self.waiters, self.residents
         for write in sealed.commit.writes:
             summary = write.summary
             if summary.partition not in lost:
                 has_ended = summary.status in ENDED
-                self.waiters.changed(summary.id, ended=has_ended)
+                waiters.changed(summary.id, ended=has_ended)
                 if has_ended:
-                    self.residents.note_end(summary.id)
+                    residents.note_end(summary.id)
 
     def refused(self, leases: Sequence[Lease], partitions: Collection[int]) -> None:
         """Forget partitions of which nothing was written, because of a lease that does not stand.

@@ -200,10 +200,12 @@ class Inbox:
 
     def put(self, item: Item) -> None:
         """Add an item. What changes who owns what goes first: the others depend on it."""
-        if isinstance(item, Sweep) and item.after:
+        if type(item) in _FIRST:
+            self._first.append(item)
+        elif isinstance(item, Sweep) and item.after:
             self._last.append(item)
         else:
-            (self._first if type(item) in _FIRST else self._items).append(item)
+            self._items.append(item)
         if not self._is_full:
             self._fill()
 
@@ -227,8 +229,12 @@ class Inbox:
         await self._filled.wait()
         items: list[Item] = []
         for waiting in (self._first, self._items):
-            while waiting and len(items) < limit:
-                items.append(waiting.popleft())
+            room = limit - len(items)
+            if len(waiting) <= room:
+                items += waiting
+                waiting.clear()
+            else:
+                items += [waiting.popleft() for _ in range(room)]
         if self._last:
             self._passed_over += 1
             if not items or self._passed_over > PATIENCE:

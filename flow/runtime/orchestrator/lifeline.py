@@ -114,6 +114,7 @@ class Lifeline:
         self._settled: tuple[str, ...] = ()
         self._calm = 0
         self._next_probe = 0
+        self._free: frozenset[int] | None = None
         self._has_left = False
         self._is_asked = False
         self._alarm: Timer | None = None
@@ -155,12 +156,18 @@ class Lifeline:
         return lease is not None
 
     async def _take_free(self, partitions: Iterable[int], limit: int) -> int:
-        """Take what is free of some partitions, at most so many; return how many it were."""
-        taken = 0
+        """Take what is free of some partitions, at most so many; return how many it were.
+
+        Those that somebody held at the last renewal, a moment ago, are not asked for.
+        """
+        free, taken = self._free, 0
         for partition in partitions:
             if taken == limit:
                 break
-            if partition not in self._leases.present and await self._take(partition):
+            is_held = partition in self._leases.present
+            if is_held or (free is not None and partition not in free):
+                continue
+            if await self._take(partition):
                 taken += 1
                 self._host.taken(partition)
         return taken
@@ -227,6 +234,7 @@ class Lifeline:
         asked = self._clock.monotonic()
         leases = tuple(self._leases.present.values())
         renewal = await self._store.renew(self.owner, leases, self._ttl_ms)
+        self._free = renewal.free
         # What was let go while the store was asked is not what it speaks of.
         standing = [lease for lease in leases if lease.partition in renewal.held]
         self._leases.extend(standing, self._end_of(asked))

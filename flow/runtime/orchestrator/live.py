@@ -15,6 +15,7 @@ from flow.kernel.execution import (
     InputData,
     execution_clock,
 )
+from flow.kernel.machine import Ref, new_tuple
 from flow.kernel.steps import STEP, StepData
 from flow.kernel.tree import Node, Output, Tree
 from flow.ports import ExecutionSummary
@@ -29,6 +30,8 @@ FIRST_SILENCE_MS: Final = 60_000
 """How long an attempt may be out before it is sent again."""
 LONGEST_SILENCE_MS: Final = 3_600_000
 """The longest time between two sendings of the same attempt."""
+_ADVANCING: Final = frozenset({Status.RUNNING, Status.COMPENSATING})
+"""The statuses in which timers fire."""
 SILENT_BEATS: Final = 3
 """After the time for so many heartbeats the worker of a long step counts as silent."""
 
@@ -180,11 +183,12 @@ class LiveExecution:
             now_ms: The present.
         """
         for output in outputs:
+            task = output.task
             if output.task.deadline_ms is not None:
                 heappush(self._timers, (output.task.deadline_ms, next(self._numbers), output))
                 self._advance_alarm(self._wall(output.task.deadline_ms))
-            elif isinstance(output.task, RunStep):
-                self._watch_silence(output, output.task, now_ms)
+            elif isinstance(task, RunStep):
+                self._watch_silence(output.ref, task, now_ms)
 
     def due(self, now_ms: int) -> Iterator[Output]:
         """Take out the timers that are due, one after the other.
@@ -196,7 +200,7 @@ class LiveExecution:
         """
         while (
             self._timers
-            and self.status is Status.RUNNING
+            and self.status in _ADVANCING
             and self._timers[0][0] <= execution_clock(self.data, now_ms)
         ):
             yield heappop(self._timers)[2]
@@ -248,7 +252,7 @@ class LiveExecution:
             if self._still_out(first.path, first.attempt) is not None:
                 break
             heappop(self._resends)
-        if self._timers and self.status is Status.RUNNING:
+        if self._timers and self.status in _ADVANCING:
             times.append(self._wall(self._timers[0][0]))
         if self._resends:
             times.append(self._resends[0].due_ms)
@@ -287,9 +291,9 @@ class LiveExecution:
     def _wall(self, deadline_ms: int) -> int:
         return deadline_ms + self.data.offset_ms
 
-    def _watch_silence(self, output: Output, task: RunStep, now_ms: int) -> None:
-        attempt = Attempt(output.ref.created, task.epoch, task.attempt)
-        node = self._still_out(output.ref.path, attempt)
+    def _watch_silence(self, ref: Ref, task: RunStep, now_ms: int) -> None:
+        attempt = new_tuple(Attempt, (ref.created, task.epoch, task.attempt))
+        node = self._still_out(ref.path, attempt)
         if node is None:
             return
         data: StepData = node.data
@@ -309,8 +313,12 @@ class LiveExecution:
         self._advance_alarm(due)
 
     def _push_resend(self, path: str, attempt: Attempt, sent_ms: int | None, now_ms: int) -> None:
-        due = next_resend_ms(sent_ms or now_ms, now_ms)
-        heappush(self._resends, Resend(due, next(self._numbers), path, attempt))
+        sent_ms = sent_ms or now_ms
+        due = sent_ms + FIRST_SILENCE_MS
+        if due <= now_ms:
+            due = next_resend_ms(sent_ms, now_ms)
+        values = (due, next(self._numbers), path, attempt, False)
+        heappush(self._resends, new_tuple(Resend, values))
         self._advance_alarm(due)
 
     def _advance_alarm(self, due_ms: int) -> None:

@@ -6,14 +6,16 @@ and releases only change what memory knows: when to send an attempt again.
 
 from collections.abc import Callable
 
-from flow.errors import InvalidInput
-from flow.kernel.decide import Accepted
+from flow.errors import InvalidInput, failure_of
+from flow.kernel.decide import Accepted, Refused
 from flow.kernel.events import (
     Attempt,
     Event,
     PermitRequested,
+    StepCancelled,
     StepFailed,
     StepHeard,
+    StepKept,
     StepSilent,
     StepSkipped,
     StepStarted,
@@ -70,21 +72,13 @@ class Mailbox:
 
     def _replied(self, envelope: Envelope, execution: str, attempt: Attempt) -> None:
         reply = StepReply.read(envelope)
-        event: Event
-        if reply.outcome is Outcome.SUCCESS:
-            event = StepSucceeded(attempt, reply.body, reply.headers)
-        elif reply.outcome is Outcome.SKIP:
-            event = StepSkipped(attempt, reply.reason)
-        elif reply.failure is not None:
-            event = StepFailed(
-                attempt,
-                reply.failure,
-                reply.retryable,
-                reply.retry_after_ms,
-                reply.asked_to_retry,
-            )
-        else:
-            raise InvalidInput("the reply", "it is a failure without a reason")
+        event = _event_of(attempt, reply)
+        if reply.kept is not None:
+            kept = StepKept(attempt, reply.kept)
+            verdict = self._decisions.decide(execution, kept, None, envelope.message_id)
+            if isinstance(verdict, Refused):
+                # What it shares contradicts what others share, and so it has failed.
+                event = StepFailed(attempt, failure_of(verdict.error), retryable=False)
         self._decisions.decide(execution, event, None, envelope.message_id)
         if self.engine.dispatcher.refusals:
             self._note_served(execution, attempt)
@@ -180,3 +174,23 @@ class Mailbox:
             return None
         is_out = node.state is Status.RUNNING and attempt_of(node) == attempt
         return (live, node) if is_out else None
+
+
+def _event_of(attempt: Attempt, reply: StepReply) -> Event:
+    """Return what a reply tells."""
+    if reply.outcome is Outcome.SUCCESS:
+        return StepSucceeded(attempt, reply.body, reply.headers)
+    if reply.outcome is Outcome.SKIP:
+        return StepSkipped(attempt, reply.reason, reply.began)
+    if reply.outcome is Outcome.CANCELLED:
+        # Whoever has a copy that did not begin cannot know of another one, sent again since then.
+        return StepCancelled(attempt, began=True)
+    if reply.failure is None:
+        raise InvalidInput("the reply", "it is a failure without a reason")
+    return StepFailed(
+        attempt,
+        reply.failure,
+        reply.retryable,
+        reply.retry_after_ms,
+        reply.asked_to_retry,
+    )

@@ -186,14 +186,19 @@ class Orchestrator:
 
     def _missing(self, items: Sequence[Item]) -> list[str]:
         """Return the executions that items name and that are not in memory, and may be."""
-        engine, is_in = self.engine, self.engine.residents.is_in
+        engine, names = self.engine, list[str]()
+        for item in items:
+            if isinstance(item, Received):
+                # Nearly all are messages, and about one execution.
+                names.append(item.execution)
+            else:
+                names += _names_of(item)
         # What is just being deleted is in the store still, and must not come back. What is somebody
         # else's is not ours to load.
         return [
             name
-            for item in items
-            for name in _names_of(item)
-            if not is_in(name)
+            for name in engine.residents.absent(names)
+            if name
             and name not in engine.deleting
             and engine.holdings.is_open(engine.partition_of(name))
         ]
@@ -268,7 +273,9 @@ class Orchestrator:
             raise InvalidInput("the request", "its body is too large")
         self._answering.check(delivery.envelope.reply_to)
         request = Request.read(delivery.envelope)
-        home = self._requests.home(request)
+        home = item.home
+        if home is None or request.verb not in self._requests.about_one:
+            home = self._requests.home(request)
         if home is not None and home not in self.engine.leases:
             self._forward(delivery, home)
             return
@@ -323,10 +330,8 @@ class Orchestrator:
 
 
 def _names_of(item: Item) -> Sequence[str]:
-    """Return the executions that an item names."""
+    """Return the executions that an item names; it is no message."""
     match item:
-        case Received(execution=execution):
-            return (execution,) if execution else ()
         case Happened(execution=execution):
             return (execution,)
         case Unparked(command=command):
@@ -341,8 +346,8 @@ def _names_of(item: Item) -> Sequence[str]:
 
 def _looked_at(items: Sequence[Item]) -> list[int]:
     """Return the partitions in which it has to be looked what is due."""
-    names = (name for item in items if isinstance(item, Woken) for name in item.names)
-    return [int(name[1:]) for name in names if name.startswith("@")]
+    woken = [item for item in items if isinstance(item, Woken)]
+    return [int(name[1:]) for item in woken for name in item.names if name.startswith("@")]
 
 
 def _may_be_news(engine: Engine, item: Received, request: Request) -> bool:

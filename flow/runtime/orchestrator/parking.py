@@ -31,6 +31,7 @@ class Parked:
         path: The step's path.
         task: What is to be sent.
         node: The number at which the step's node was made.
+        again: Whether a copy of it may have reached somebody before.
     """
 
     endpoint: str
@@ -40,6 +41,7 @@ class Parked:
     path: str
     task: RunStep | CancelStep
     node: int
+    again: bool = False
 
 
 _Key = tuple[str, int, RunStep | CancelStep]

@@ -22,6 +22,7 @@ from flow.runtime.orchestrator.catalogue import page_of, step_of
 from flow.runtime.orchestrator.definitions import Definitions
 from flow.runtime.orchestrator.live import LiveExecution
 from flow.runtime.orchestrator.lookups import HISTORY_PAGE, query_of
+from flow.runtime.orchestrator.reports import report_of
 from flow.runtime.orchestrator.residents import restore
 from flow.runtime.orchestrator.views import execution_view, history_view, step_view, summary_view
 
@@ -47,6 +48,7 @@ class Reader:
             "namespace": self._tell_namespace,
             "list": self._list,
             "show": self._show,
+            "report": self._report,
             "step": self._step,
             "watch": self._watch,
             "history": self._history,
@@ -106,6 +108,9 @@ class Reader:
         live = await self._load(execution)
         view = execution_view(live.id, live.tree, live.program.plan)
         return {**view, "seq": live.seq}
+
+    async def _report(self, _arguments: Mapping[str, Any], execution: str) -> Any:
+        return report_of(await self._load(execution)).to_dict()
 
     async def _step(self, arguments: Mapping[str, Any], execution: str) -> Any:
         live = await self._load(execution)

@@ -5,37 +5,30 @@ decided. A verb that only reads the store, or changes definitions, runs in a tas
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from hashlib import sha256
-from typing import Final, Literal
+from typing import Final
 
 from flow.codec import Cause
 from flow.errors import (
     ExecutionPruned,
-    FlowError,
     InvalidInput,
-    NotPossible,
     UnknownExecution,
     UnknownStep,
 )
-from flow.kernel.decide import Accepted, Refused
-from flow.kernel.events import (
-    AbortRequested,
-    AnswerRequested,
-    Event,
-    ResumeRequested,
-    SuspendRequested,
-)
+from flow.kernel.decide import Refused
+from flow.kernel.events import AnswerRequested
 from flow.names import check_name
 from flow.runtime.asking import Asker
 from flow.runtime.orchestrator.answering import Answering
 from flow.runtime.orchestrator.bulk import Bulk
-from flow.runtime.orchestrator.endings import ending_view, report_view
+from flow.runtime.orchestrator.controls import Controls, command_of_request
+from flow.runtime.orchestrator.endings import ending_view, live_view
 from flow.runtime.orchestrator.engine import Engine
 from flow.runtime.orchestrator.live import LiveExecution
 from flow.runtime.orchestrator.lookups import Lookups, number_in
 from flow.runtime.orchestrator.members import Members
 from flow.runtime.orchestrator.pausing import Pausing
+from flow.runtime.orchestrator.reports import report_of
 from flow.runtime.orchestrator.starts import Start, check_same_as_pruned, start
 from flow.runtime.orchestrator.views import step_view
 from flow.runtime.protocol import Answer, Request
@@ -77,10 +70,8 @@ class Requests:
             "show": self._show,
             "step": self._step,
             "watch": self._watch,
-            "suspend": self._suspend,
-            "resume": self._resume,
-            "abort": self._abort,
-            "delete": self._delete,
+            "report": self._report,
+            **Controls(engine, self._live, self.answer_after_commit).verbs,
         }
         self.reading = {
             **Lookups(engine, asker, members).verbs,
@@ -107,7 +98,7 @@ class Requests:
         if verb not in self.reading:
             raise InvalidInput("the request", f"there is no verb {verb!r}")
         if verb in _BY_COMMAND:
-            return engine.partition_of(_command(request))
+            return engine.partition_of(command_of_request(request))
         if verb in _BY_WORKFLOW:
             return engine.partition_of(check_name("workflow", arguments.get("workflow")))
         if verb == "partition.refresh":
@@ -202,13 +193,21 @@ class Requests:
 
     def _ended(self, request: Request) -> None:
         # Looked up again, because what was in memory may have been forgotten meanwhile.
-        live = self._engine.residents.get(request.execution)
-        if live is not None:
-            self._answer_when_ended(request, live)
-            self._engine.committer.notify()
+        engine, live = self._engine, self._engine.residents.get(request.execution)
+        if live is None:
+            return
+        if live.status in ENDED and live.id not in engine.committer.batch.touches:
+            # What is in memory is what was written just now: nothing has to be waited for.
+            self.answer(request, Answer(ending_view(live)))
+            return
+        self._answer_when_ended(request, live)
+        engine.committer.notify()
 
     def _show(self, request: Request) -> None:
-        self.answer_after_commit(request, Answer(report_view(self._live(request))))
+        self.answer_after_commit(request, Answer(live_view(self._live(request))))
+
+    def _report(self, request: Request) -> None:
+        self.answer_after_commit(request, Answer(report_of(self._live(request)).to_dict()))
 
     def _step(self, request: Request) -> None:
         live = self._live(request)
@@ -236,66 +235,3 @@ class Requests:
             # The tree may be ahead of the store by now; what is said goes with the records.
             status = live.summary.status.value
             self.answer(request, Answer({"status": status, "seq": live.seq}))
-
-    def _suspend(self, request: Request) -> None:
-        clock = request.arguments.get("clock", "run")
-        if clock not in ("run", "stop"):
-            raise InvalidInput("clock", "it is 'run' or 'stop'")
-        verb: Literal["pause", "suspend"] = "pause" if request.arguments.get("pause") else "suspend"
-        self._control(request, SuspendRequested(_command(request), clock, verb))
-
-    def _resume(self, request: Request) -> None:
-        command, live = _command(request), self._live(request)
-        workflow = live.input.workflow
-        is_new = live.tree.find(f"commands/{command}") is None
-        if is_new and self._engine.pauses.command(workflow):
-            hint = f"its workflow {workflow!r} is paused"
-            raise NotPossible("resume", live.id, live.status.value, hint)
-        only_paused = bool(request.arguments.get("only_paused"))
-        self._control(request, ResumeRequested(command, only_paused))
-
-    def _abort(self, request: Request) -> None:
-        reason = str(request.arguments.get("reason") or "")
-        self._control(request, AbortRequested(_command(request), reason))
-
-    def _control(self, request: Request, event: Event) -> None:
-        live = self._live(request)
-        reason = str(request.arguments.get("reason") or "")
-        kind = type(event).__name__
-        cause = Cause(kind, _command(request), request.actor, reason)
-        verdict = self._engine.apply(live, event, cause)
-        if isinstance(verdict, Refused):
-            error = verdict.error
-            if isinstance(error, NotPossible):
-                error = replace_execution(error, live.id)
-            raise error
-        # A command that was obeyed before is answered as it was then.
-        status = verdict.status if isinstance(verdict, Accepted) else live.status
-        self.answer_after_commit(request, Answer({"status": status.value}))
-
-    def _delete(self, request: Request) -> None:
-        live = self._live(request)
-        if live.status not in ENDED:
-            hint = "abort it first"
-            raise NotPossible("delete", live.id, live.status.value, hint)
-        engine = self._engine
-        engine.deleting.add(live.id)
-        engine.committer.batch.deletes[live.id] = live.partition
-        engine.committer.batch.after(lambda: engine.deleting.discard(live.id), live.partition)
-        engine.residents.remove(live.id)
-        engine.timers.set(live.id, None)
-        self.answer_after_commit(request, Answer({"deleted": live.id}))
-
-
-def replace_execution(error: NotPossible, execution: str) -> FlowError:
-    """Return a refusal of the kernel with the execution's id in it.
-
-    Args:
-        error: The refusal.
-        execution: The id, which the kernel does not know.
-    """
-    return replace(error, execution=execution)
-
-
-def _command(request: Request) -> str:
-    return check_name("command", request.arguments.get("command") or request.correlation)

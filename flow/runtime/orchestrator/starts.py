@@ -17,11 +17,13 @@ from flow.errors import (
     UnknownStep,
 )
 from flow.kernel.events import ExecutionStarted
+from flow.kernel.tree import Node
 from flow.message import check_headers
 from flow.names import check_name
 from flow.plan import Plan
 from flow.ports import Tombstone
 from flow.programs.bodies import Bodies
+from flow.programs.places import UNDO
 from flow.programs.steps import StepsProgram
 from flow.runtime.addresses import partition_of
 from flow.runtime.orchestrator.definitions import KnownDefinition
@@ -78,18 +80,18 @@ class Start(NamedTuple):
             InvalidName: The execution's id or a header breaks the rules.
         """
         arguments = request.arguments
-        results = _mapping(arguments, "results")
+        headers = _mapping(arguments, "headers")
+        results, labels = _mapping(arguments, "results"), _mapping(arguments, "labels")
         return cls(
-            execution=check_name("execution", request.execution),
-            workflow=check_name("workflow", arguments.get("workflow")),
-            body=_body(arguments.get("input"), "the input"),
-            headers=check_headers(_mapping(arguments, "headers")),
-            options=_mapping(arguments, "options"),
-            results={
-                step: _body(value, f"the result of step {step!r}")
-                for step, value in results.items()
-            },
-            labels={name: str(value) for name, value in _mapping(arguments, "labels").items()},
+            check_name("execution", request.execution),
+            check_name("workflow", arguments.get("workflow")),
+            _body(arguments.get("input"), "the input"),
+            check_headers(headers) if headers else _NONE,
+            _mapping(arguments, "options"),
+            {step: _body(value, f"the result of step {step!r}") for step, value in results.items()}
+            if results
+            else _NONE,
+            {name: str(value) for name, value in labels.items()} if labels else _NONE,
         )
 
 
@@ -98,8 +100,10 @@ def _body(value: Any, what: str) -> bytes:
     return check_shape(dumps_finite(value), what)
 
 
-def _mapping(arguments: Mapping[str, Any], name: str) -> dict[str, Any]:
-    value: Any = arguments.get(name) or {}
+def _mapping(arguments: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value: Any = arguments.get(name)
+    if not value:
+        return _NONE
     if not isinstance(value, dict):
         raise InvalidInput(name, "it is not an object")
     return cast("dict[str, Any]", value)
@@ -133,7 +137,8 @@ def start(engine: Engine, wanted: Start, cause: Cause) -> LiveExecution:
     engine.residents.check(wanted.execution)
     known = engine.definitions.current(wanted.workflow)
     plan = engine.definitions.plan(known, wanted.options)
-    _check_results(plan, wanted)
+    if wanted.results or plan.needed:
+        _check_results(plan, wanted)
     partition = partition_of(wanted.execution, engine.partitions)
     program = StepsProgram(plan, codec.assemble)
     live = LiveExecution.new(wanted.execution, partition, program)
@@ -148,6 +153,7 @@ def _first_epoch(engine: Engine) -> int:
 
 
 def _event(engine: Engine, known: KnownDefinition, wanted: Start) -> ExecutionStarted:
+    labels = known.definition.labels
     return ExecutionStarted(
         workflow=wanted.workflow,
         definition=known.hash,
@@ -155,7 +161,7 @@ def _event(engine: Engine, known: KnownDefinition, wanted: Start) -> ExecutionSt
         headers=wanted.headers,
         options=wanted.options,
         results=wanted.results,
-        labels={**known.definition.labels, **wanted.labels},
+        labels={**known.definition.labels, **wanted.labels} if wanted.labels else labels,
         epoch=_first_epoch(engine),
         paused_by=engine.pauses.command(wanted.workflow),
     )
@@ -201,6 +207,13 @@ def _check_results(plan: Plan, wanted: Start) -> None:
         raise MissingResults(plan.workflow, needed)
 
 
+def _has_kept_result(node: Node) -> bool:
+    """Return whether a step has a result that was not taken back."""
+    undo = node.find(UNDO)
+    is_there = undo is None or undo.state is Status.SKIPPED
+    return is_there and node.state in (Status.SUCCESS, Status.SKIPPED)
+
+
 async def earlier_results(
     engine: Engine,
     execution: str,
@@ -232,6 +245,6 @@ async def earlier_results(
     for number in plan.outside:
         step = plan.steps[number].definition.id
         node = earlier.tree.find(f"steps/{step}")
-        if node is not None and node.state in (Status.SUCCESS, Status.SKIPPED):
+        if node is not None and _has_kept_result(node):
             results[step] = assemble_source(bodies.output(step), f"the result of step {step!r}")
     return results

@@ -155,7 +155,13 @@ class Sweeper:
         """Send a page again, as soon as everything that was decided about it is durable."""
         engine = self._engine
         lives = [live for name in names if (live := engine.residents.get(name)) is not None]
-        again = [attempt_again(live, node) for live in lives for node in live.tree.walk()]
+        again = [
+            attempt_again(live, node)
+            for live in lives
+            for node in live.tree.walk()
+            # What waits for its endpoint is not at the broker, and is sent as soon as it can be.
+            if node.path not in live.waiting
+        ]
         commands = [command for command in again if command is not None]
         walk.executions += len(names)
         # One more, so that it cannot be through before the last of them is on its way.

@@ -12,6 +12,7 @@ from flow.kernel.tree import Node, Tree
 from flow.plan import Plan, PlannedStep
 from flow.ports import ExecutionSummary, JournalRecord
 from flow.programs.bodies import Bodies, Source
+from flow.programs.places import UNDO
 from flow.status import ENDED, Status
 from flow.step import StepKind
 
@@ -44,7 +45,7 @@ def execution_view(
     waiting: Mapping[str, str] | None = None,
     progress: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return an execution with all its steps as a document: its report.
+    """Return an execution with all its steps as a document.
 
     Args:
         id: The execution's id.
@@ -197,7 +198,17 @@ class _Steps:
             document["waiting_for"] = self._waiting[node.path]
         if node.path in self._progress:
             document["progress"] = self._progress[node.path]
+        if node.machine is STEP and (undo := node.find(UNDO)) is not None:
+            document["undo"] = self._undo(undo, planned)
         return document
+
+    def _undo(self, undo: Node, planned: PlannedStep) -> dict[str, Any]:
+        if planned.undo is None:
+            # There is nothing to undo, and so nobody who could be asked to.
+            return {"id": UNDO, **self._present(undo, planned._replace(plan=None))}
+        definition = planned.undo.definition
+        target = {"id": definition.id, "kind": definition.kind.value, "target": definition.target}
+        return {**target, **self._present(undo, planned.undo)}
 
     def _sub_workflow(self, node: Node, plan: Plan) -> dict[str, Any]:
         data: ExecutionData = node.data

@@ -11,14 +11,6 @@ __all__ = ["Waiters"]
 Notify = Callable[[], None]
 
 
-class _Party:
-    __slots__ = ("changed", "ended")
-
-    def __init__(self) -> None:
-        self.ended: dict[str, Notify] = {}
-        self.changed: dict[str, Notify] = {}
-
-
 class Waiters:
     """Who waits for what, by execution.
 
@@ -29,11 +21,12 @@ class Waiters:
     def __init__(self, limit: int = 1_000) -> None:
         """Begin with nobody waiting."""
         self._limit = limit
-        self._parties: dict[str, _Party] = {}
+        self._ended: dict[str, dict[str, Notify]] = {}
+        self._changed: dict[str, dict[str, Notify]] = {}
 
     def __len__(self) -> int:
         """Return for how many executions somebody waits."""
-        return len(self._parties)
+        return len(self._ended.keys() | self._changed.keys())
 
     def wait_for_end(self, execution: str, key: str, notify: Notify) -> None:
         """Notify once the execution has ended.
@@ -43,7 +36,7 @@ class Waiters:
             key: Who asks; asking again replaces the first time.
             notify: Called once.
         """
-        self._keep(self._party(execution).ended, key, notify)
+        self._keep(self._ended, execution, key, notify)
 
     def wait_for_change(self, execution: str, key: str, notify: Notify) -> None:
         """Notify once the execution has changed.
@@ -53,7 +46,7 @@ class Waiters:
             key: Who asks; asking again replaces the first time.
             notify: Called once.
         """
-        self._keep(self._party(execution).changed, key, notify)
+        self._keep(self._changed, execution, key, notify)
 
     def changed(self, execution: str, *, ended: bool) -> None:
         """Notify those who waited for a commit of an execution.
@@ -62,19 +55,11 @@ class Waiters:
             execution: Its id.
             ended: Whether it has ended by it.
         """
-        party = self._parties.get(execution)
-        if party is None:
-            return
-        if not ended and not party.changed:
-            return
-        notify = list(party.changed.values())
-        party.changed.clear()
-        if ended:
-            notify += party.ended.values()
-            party.ended.clear()
-        if not party.ended and not party.changed:
-            del self._parties[execution]
-        for each in notify:
+        told = self._changed.pop(execution, None) if self._changed else None
+        told_of_end = self._ended.pop(execution, None) if ended else None
+        for each in told.values() if told else ():
+            each()
+        for each in told_of_end.values() if told_of_end else ():
             each()
 
     def forget(self, is_gone: Callable[[str], bool]) -> None:
@@ -83,15 +68,17 @@ class Waiters:
         Args:
             is_gone: Whether an execution is.
         """
-        self._parties = {name: party for name, party in self._parties.items() if not is_gone(name)}
+        for parties in (self._ended, self._changed):
+            for execution in [name for name in parties if is_gone(name)]:
+                del parties[execution]
 
-    def _party(self, execution: str) -> _Party:
-        party = self._parties.get(execution)
-        if party is None:
-            party = self._parties[execution] = _Party()
-        return party
-
-    def _keep(self, waiting: dict[str, Notify], key: str, notify: Notify) -> None:
+    def _keep(
+        self, parties: dict[str, dict[str, Notify]], execution: str, key: str, notify: Notify
+    ) -> None:
+        waiting = parties.get(execution)
+        if waiting is None:
+            parties[execution] = {key: notify}
+            return
         waiting.pop(key, None)
         waiting[key] = notify
         while len(waiting) > self._limit:

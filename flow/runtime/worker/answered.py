@@ -11,6 +11,9 @@ RequestKey = tuple[str, str, str]
 """What makes two requests the same one."""
 
 _OVERHEAD_BYTES: Final = 512
+_Kept = Envelope | tuple[str, bytes, str, str, str]
+"""A reply; of one without headers only what is before them, in a plain tuple: those are thousands,
+and the garbage collector need not walk over them."""
 
 
 def key_of(envelope: Envelope, endpoint: str) -> RequestKey | None:
@@ -41,7 +44,7 @@ class Answered:
         self._bytes_max = bytes_max
         self._bytes = 0
         # A dict would walk over all places of those that left, in search of the oldest.
-        self._replies: OrderedDict[RequestKey, Envelope] = OrderedDict()
+        self._replies: OrderedDict[RequestKey, _Kept] = OrderedDict()
 
     def __len__(self) -> int:
         """Return how many replies are kept."""
@@ -54,13 +57,13 @@ class Answered:
             key: The request.
             reply: The reply. One that is larger than all may be together is not kept.
         """
-        known = self._replies.pop(key, None)
-        if known is not None:
-            self._bytes -= _weigh(known)
-        size = _weigh(reply)
+        if key in self._replies:
+            self._bytes -= _weigh(self._replies.pop(key))
+        kept: _Kept = reply if reply.headers else reply[:5]
+        size = _weigh(kept)
         if size > self._bytes_max:
             return
-        self._replies[key] = reply
+        self._replies[key] = kept
         self._bytes += size
         while len(self._replies) > self._items_max or self._bytes > self._bytes_max:
             _, oldest = self._replies.popitem(last=False)
@@ -73,10 +76,12 @@ class Answered:
             key: The request.
         """
         reply = self._replies.get(key)
-        if reply is not None:
-            self._replies.move_to_end(key)
-        return reply
+        if reply is None:
+            return None
+        self._replies.move_to_end(key)
+        return reply if isinstance(reply, Envelope) else Envelope(*reply)
 
 
-def _weigh(reply: Envelope) -> int:
-    return len(reply.body) + len("".join(reply.headers.values())) + _OVERHEAD_BYTES
+def _weigh(kept: _Kept) -> int:
+    size = len(kept[1]) + _OVERHEAD_BYTES
+    return size + len("".join(kept.headers.values())) if isinstance(kept, Envelope) else size

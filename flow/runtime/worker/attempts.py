@@ -3,10 +3,14 @@
 An attempt ends in exactly one of these ways, and the worker acts accordingly:
 
     reply        the handler returned, raised, or ran out of time     reply, then ack
-    CANCELLED    its result is not wanted any more                     ack
+    CANCELLED    its result is not wanted any more                     say so, then ack
     ABANDONED    the worker cannot wait for it                         requeue
     DENIED       it must not run: somebody else has its permit         ack
     (cancelled)  the worker stops: CancelledError leaves the block     requeue
+
+An attempt that was cancelled and has a result all the same ends with that. Whoever wants to undo
+its step has to know what became of it; so of a handler in a thread, which cannot be cancelled, the
+end is waited for, after the attempt has given up its turn.
 
 All deliveries of the same request are settled together, after the one that was first. A long
 attempt is acked when it begins, because the broker does not wait that long: if it is abandoned
@@ -14,38 +18,42 @@ its sender is told instead.
 """
 
 import asyncio
-import logging
 import signal
-import threading
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from traceback import walk_tb
 from typing import Any, Final
 
-from flow import codec
 from flow.clock import sleep
-from flow.context import StepContext
 from flow.errors import FlowError
-from flow.names import BODY_LIMIT
 from flow.ports import Delivery, Timer
 from flow.runtime.protocol import Outcome, StepReply, StepRequest
 from flow.runtime.service import Endpoint, Handler, WorkerPorts
+from flow.runtime.worker.answered import RequestKey
+from flow.runtime.worker.contexts import Surroundings
 from flow.runtime.worker.once import Once
-from flow.runtime.worker.outcomes import not_usable, reply_of, too_late
+from flow.runtime.worker.outcomes import (
+    PREPARE,
+    RUN,
+    VALIDATE,
+    cancelled,
+    not_usable,
+    reply_of,
+    too_late,
+)
+from flow.runtime.worker.pulse import Pulse
 from flow.runtime.worker.scope import Scope
 from flow.runtime.worker.stepping import run_until_waiting
+from flow.runtime.worker.threaded import End, ThreadCall
 
 __all__ = ["COPIES_MAX", "Attempt", "Ending", "Hand"]
 
-BEAT_EVERY_S: Final = 1.0
-"""Seconds between the heartbeats of an attempt that are passed on."""
 INBOX_PAUSE_S: Final = 5.0
 """Seconds, roughly, after which a request is given back whose inbox could not be reached."""
 
 COPIES_MAX: Final = 100
 """So many deliveries of one request are kept; the oldest came over connections that are gone."""
-
-_log = logging.getLogger("flow.step")
 
 
 class Ending(Enum):
@@ -61,13 +69,18 @@ class Hand:
 
     Args:
         delivery: The first.
+
+    Attributes:
+        is_fresh: Whether the first one surely was not delivered before.
     """
 
-    __slots__ = ("_deliveries",)
+    __slots__ = ("_first", "_others", "is_fresh")
 
     def __init__(self, delivery: Delivery) -> None:
         """Hold the first delivery."""
-        self._deliveries = [delivery]
+        self.is_fresh = not delivery.redelivered
+        self._first: Delivery | None = delivery
+        self._others: list[Delivery] | None = None
 
     def join(self, delivery: Delivery) -> None:
         """Settle another delivery together with the first.
@@ -77,11 +90,15 @@ class Hand:
         """
         # To settle one that came over a connection that is gone does nothing; but nobody can tell
         # it from a second copy of the same message, which has to be settled too.
-        self._deliveries.append(delivery)
-        del self._deliveries[:-COPIES_MAX]
+        self._others = [*self.take(), delivery][-COPIES_MAX:]
 
     def ack(self) -> None:
         """Tell the broker that the request is done with."""
+        if self._others is None and self._first is not None:
+            # Nearly always there is one, and no list need be made of it.
+            first, self._first = self._first, None
+            first.ack()
+            return
         for delivery in self.take():
             delivery.ack()
 
@@ -97,42 +114,10 @@ class Hand:
 
     def take(self) -> list[Delivery]:
         """Return what is not settled yet, for somebody else to settle."""
-        deliveries, self._deliveries = self._deliveries, []
+        deliveries = [] if self._first is None else [self._first]
+        deliveries += self._others or ()
+        self._first = self._others = None
         return deliveries
-
-
-class StepLogger(logging.LoggerAdapter[logging.Logger]):
-    """Logs with the execution, the step and the attempt in front.
-
-    Args:
-        request: The request that is worked on.
-    """
-
-    def __init__(self, request: StepRequest) -> None:
-        """Note what to put in front; it is put together only when something is logged."""
-        super().__init__(_log)
-        self._request = request
-
-    def process(
-        self, msg: Any, kwargs: MutableMapping[str, Any]
-    ) -> tuple[Any, MutableMapping[str, Any]]:
-        """Return the message with the prefix, and fields of their own for structured logs.
-
-        Args:
-            msg: The message.
-            kwargs: What else was passed to the logging call.
-        """
-        request = self._request
-        fields = {
-            "execution": request.execution,
-            "step": request.path or request.endpoint,
-            "attempt": request.attempt,
-        }
-        kwargs["extra"] = {**fields, **(kwargs.get("extra") or {})}
-        where = f"{request.execution} " if request.execution else ""
-        # Paths have percent signs, and the logging module would take them for its own.
-        prefix = f"{where}{fields['step']} #{request.attempt}".replace("%", "~")
-        return f"{prefix}: {msg}", kwargs
 
 
 class Attempt:
@@ -153,18 +138,20 @@ class Attempt:
         scope: The block that `cancel` and the time end. The owner enters it around `run`.
         has_begun: Whether it waits for its turn no longer; set by the owner.
         is_acked: Whether its request was acked before it ended; set by the owner.
+        key: What tells its request from others, or None; set by the owner.
+        pulse: Says that it goes on, if it is a long one; set by the owner.
     """
 
     __slots__ = (
+        "_around",
         "_beat",
-        "_context",
         "_ending",
-        "_handler",
+        "_endpoint",
         "_has_ended",
+        "_has_started",
         "_is_late",
-        "_loop",
-        "_next_beat_s",
         "_once",
+        "_phase",
         "_ports",
         "_thread",
         "_timer",
@@ -172,7 +159,9 @@ class Attempt:
         "hand",
         "has_begun",
         "is_acked",
+        "key",
         "name",
+        "pulse",
         "request",
         "scope",
     )
@@ -193,19 +182,21 @@ class Attempt:
         self.scope = Scope(ports.clock)
         self.has_begun = False
         self.is_acked = False
+        self.key: RequestKey | None = None
+        self.pulse: Pulse | None = None
         self._once = once if endpoint.exactly_once else None
-        self._handler: Handler = endpoint.handler
+        self._endpoint = endpoint
         self._ports = ports
         self._beat = beat
-        self._context: StepContext | None = None
+        self._around: Surroundings | None = None
         self._ending: Ending | None = None
+        self._phase = VALIDATE
         self._is_late = False
+        self._has_started = False
         self._has_ended = False
+        self._thread: ThreadCall | None = None
         self._timer: Timer | None = None
         self._until = 0.0
-        self._next_beat_s = 0.0
-        self._loop = asyncio.get_running_loop()
-        self._thread = threading.get_ident()
 
     # ----------------------------------------------------------------------- the handler
 
@@ -225,14 +216,14 @@ class Attempt:
             if _is_pressed(error):
                 raise
             # The handler raised it by itself: the next worker would die of it as well.
-            return reply_of(error)
+            return self._failed(error)
         except asyncio.CancelledError as error:
             if self.scope.is_cancelled or _is_being_cancelled():
                 raise
             # The handler awaited something that somebody else has cancelled.
-            return reply_of(error)
+            return self._failed(error)
         except BaseException as error:  # noqa: BLE001 - even SystemExit is the step's own failure
-            return too_late(self.request) if self._is_late else reply_of(error)
+            return self._failed(error)
         finally:
             self._end()
 
@@ -242,11 +233,36 @@ class Attempt:
         Args:
             reply: What `run` returned, or None if it was cut short.
         """
+        if self._ending is Ending.CANCELLED and reply is not None and _counts(reply):
+            return reply
         if self._ending is not None:
             return self._ending
         if reply is None:
-            return too_late(self.request)
+            return self._keep(too_late(self.request, self._phase))
         return reply
+
+    def part(self, told: Callable[[StepReply | None], None]) -> bool:
+        """Have somebody told how an attempt has ended that was cancelled, once it has.
+
+        Another copy of a request that was sent or delivered more than once may run elsewhere, so
+        that nobody here knows what became of it unless the handler has started here.
+
+        Args:
+            told: Is called on the event loop, perhaps at once: with what to reply, or None for
+                nothing.
+
+        Returns:
+            Whether it has ended. If not, its handler goes on in a thread.
+        """
+        if self._thread is not None and self._thread.has_begun:
+            self._thread.when_ended(lambda end: told(self._late(end)))
+            return False
+        if self._has_started:
+            told(cancelled(began=True))
+        else:
+            is_only_copy = self.hand.is_fresh and not self.request.is_again
+            told(cancelled(began=False) if is_only_copy else None)
+        return True
 
     def cancel(self) -> None:
         """Have the result not wanted any more."""
@@ -265,7 +281,7 @@ class Attempt:
         self._ending = self._ending or ending
 
     async def _handle_once(self, once: Once) -> StepReply:
-        reply = await once.run(self.request.idempotency_key, self._handle)
+        reply = await once.run(self.request, self._handle, is_undo=self._endpoint.is_undo)
         if reply is None:
             # Not at once: it is asked again as soon as it is given back.
             pause = INBOX_PAUSE_S * (0.5 + self._ports.chance.random())
@@ -274,39 +290,80 @@ class Attempt:
         return reply or StepReply(outcome=Outcome.SUCCESS)
 
     async def _handle(self, transaction: object) -> StepReply:
-        handler, request = self._handler, self.request
-        context = self._make_context(transaction) if handler.wants_context else None
+        handler, hook, request = self._endpoint.handler, self._endpoint.prepare, self.request
+        wants_context = handler.wants_context or (hook is not None and hook.wants_context)
+        context = None
         try:
-            args, kwargs = handler.arguments(request.body, request.headers, context)
+            if wants_context:
+                self._around = Surroundings(request, self._ports.clock, self._beat)
+                context = self._around.make_context(self._endpoint, transaction)
+            given = handler.arguments(request.body, request.headers, context)
+            before = None
+            if hook is not None:
+                before = hook.arguments(request.body, request.headers, context)
         except FlowError as error:
-            return not_usable(error)
+            return not_usable(error, VALIDATE)
+        if hook is not None and before is not None:
+            self._phase = PREPARE
+            await self._call(hook, *before)
+            if self.scope.is_cancelled:
+                # The hook has swallowed it. The handler must not begin.
+                return self._keep(too_late(request, PREPARE))
+        self._phase = RUN
+        return self._succeeded(await self._call(handler, *given))
+
+    async def _call(
+        self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> object:
         if handler.is_async:
-            self._until = self._deadline()
+            self._has_started = True
+            if not self._until:
+                self._until = self._ports.clock.monotonic() + self.request.timeout_ms / 1000
             body = handler.function(*args, **kwargs)
             # Most handlers of a busy flow wait for nothing, and a timer is dearer than they are.
-            result = await run_until_waiting(body, self._set_timer)
-        else:
-            result = await self._ports.threads.run(lambda: self._call_in_thread(args, kwargs))
-        try:
-            reply, metadata = handler.encode(result)
-        except FlowError as error:
-            return not_usable(error)
-        return StepReply(outcome=Outcome.SUCCESS, body=reply, headers=metadata)
+            return await run_until_waiting(body, self._set_timer)
+        around = self._around or Surroundings(self.request, self._ports.clock, self._beat)
+        function = partial(handler.function, *args, **kwargs)
+        # To wait for a thread is no work of the handler's: its time starts when it begins.
+        self._thread = ThreadCall(function, around.on_loop, self._start_time)
+        result = await self._thread.run(self._ports.threads)
+        self._has_started = True
+        return result
 
-    def _call_in_thread(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
-        # To wait for a thread is no work of the handler's: its time starts here.
-        self._on_loop(self._start_time)
-        return self._handler.function(*args, **kwargs)
+    def _succeeded(self, result: object) -> StepReply:
+        try:
+            body, headers = self._endpoint.handler.encode(result)
+        except FlowError as error:
+            return self._keep(not_usable(error))
+        return self._keep(StepReply(Outcome.SUCCESS, body, headers))
+
+    def _failed(self, error: BaseException) -> StepReply:
+        if self._is_late:
+            return self._keep(too_late(self.request, self._phase))
+        return self._keep(reply_of(error, self._phase))
+
+    def _late(self, end: End) -> StepReply:
+        """Return the reply for a handler that was cancelled, and went on until its end."""
+        reply = cancelled(began=True)
+        if self._phase == RUN:
+            error = end.error
+            told = self._succeeded(end.result) if error is None else self._keep(reply_of(error))
+            reply = told if _counts(told) else reply
+        return reply
+
+    def _keep(self, reply: StepReply) -> StepReply:
+        return reply if self._around is None else self._around.keeping(reply)
 
     def _start_time(self) -> None:
-        self._until = self._deadline()
+        if not self._until:
+            self._until = self._ports.clock.monotonic() + self.request.timeout_ms / 1000
         if not self._has_ended:
             self._set_timer()
 
-    def _deadline(self) -> float:
-        return self._ports.clock.monotonic() + self.request.timeout_ms / 1000
-
     def _set_timer(self) -> None:
+        if self._timer is not None:
+            # That of the hook, whose time and the handler's are one.
+            return
         self._timer = self._ports.clock.call_at(self._until, self._expire)
 
     def _expire(self) -> None:
@@ -319,60 +376,23 @@ class Attempt:
             self._stop_handler()
 
     def _stop_handler(self) -> None:
-        if self._context is not None:
-            self._context.cancelled = True
+        if self._around is not None:
+            self._around.cancel()
         self.scope.cancel()
 
     def _end(self) -> None:
         self._has_ended = True
         if self._timer is not None:
             self._timer.cancel()
-        if self._context is not None and _is_being_cancelled():
-            self._context.cancelled = True
+        if self._around is not None:
+            self._around.end()
+            if _is_being_cancelled():
+                self._around.cancel()
 
-    # ----------------------------------------------------------------------- the context
 
-    def _make_context(self, transaction: object) -> StepContext:
-        request = self.request
-        context = StepContext(
-            endpoint=self.name,
-            execution_id=request.execution,
-            step_id=request.path.rpartition("/")[2],
-            path=request.path,
-            attempt=request.attempt,
-            idempotency_key=request.idempotency_key,
-            headers=request.headers,
-            logger=StepLogger(request),
-            transaction=transaction,
-        )
-        if request.execution and request.reply_to:
-            context.beat = self._take_beat
-        self._context = context
-        return context
-
-    def _take_beat(self, progress: object) -> None:
-        """Pass a heartbeat on; called from any thread."""
-        now = self._ports.clock.monotonic()
-        if self._has_ended or now < self._next_beat_s:
-            return
-        self._next_beat_s = now + BEAT_EVERY_S
-        try:
-            body = codec.check_body(codec.dumps(progress), "the progress", BODY_LIMIT)
-        except FlowError as error:
-            # Progress is for people. What it looks like must not decide about the step.
-            StepLogger(self.request).warning("the progress is not shown: %s", error)
-            body = b"null"
-        self._on_loop(lambda: self._beat(self.request, body))
-
-    def _on_loop(self, callback: Callable[[], None]) -> None:
-        if threading.get_ident() == self._thread:
-            callback()
-            return
-        try:
-            self._loop.call_soon_threadsafe(callback)
-        except RuntimeError:
-            # The event loop was closed while the thread went on: nobody is interested any more.
-            return
+def _counts(reply: StepReply) -> bool:
+    """Return whether a reply counts although its attempt was cancelled."""
+    return reply.outcome in {Outcome.SUCCESS, Outcome.SKIP}
 
 
 def _is_being_cancelled() -> bool:

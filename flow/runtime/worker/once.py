@@ -2,10 +2,15 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any, cast
 
-from flow.errors import StoreUnavailable
+from flow import codec
+from flow.errors import AlreadyUndone, InvalidInput, StoreUnavailable
+from flow.message import user_headers
 from flow.ports import Inbox, InboxAttempt
-from flow.runtime.protocol import Outcome, StepReply
+from flow.runtime.keeping import kept_of, with_kept
+from flow.runtime.protocol import Outcome, StepReply, StepRequest
+from flow.runtime.worker.outcomes import VALIDATE, not_usable
 
 __all__ = ["Once"]
 
@@ -29,22 +34,34 @@ class Once:
         self._namespace = namespace
         self._is_away = False
 
-    async def run(self, key: str, handle: Handle) -> StepReply | None:
+    async def run(
+        self, request: StepRequest, handle: Handle, *, is_undo: bool = False
+    ) -> StepReply | None:
         """Run a handler unless it has succeeded before; then return the reply of that time.
 
-        Only a success is saved. Everything else undoes what the handler wrote.
+        Only a success is saved. Everything else undoes what the handler wrote. An undo leaves a
+        tombstone under the key of the run, which a run that comes later finds.
 
         Args:
-            key: The idempotency key.
+            request: The request; its idempotency key is taken.
             handle: Runs the handler.
+            is_undo: Whether it takes back what another request has had done.
 
         Returns:
             The reply, or None if nobody knows what became of it. The next attempt will find out.
         """
-        raised = list[BaseException]()
+        key, raised = request.idempotency_key, list[BaseException]()
+        undone = _run_key(request) if is_undo else ""
         try:
             async with self._inbox.attempt(f"{self._namespace}/{key}") as attempt:
-                reply = await self._run(attempt, handle, raised)
+                if undone and attempt.saved is None:
+                    # Before the undo begins: a run that is under way is waited for, and its effect
+                    # is seen; a later one will be refused.
+                    await attempt.bury(f"{self._namespace}/{undone}")
+                if attempt.is_tombstone:
+                    reply = not_usable(AlreadyUndone(request.endpoint, key), VALIDATE)
+                else:
+                    reply = await self._run(attempt, handle, raised)
         except StoreUnavailable as error:
             if error in raised:
                 # It is the handler's own.
@@ -64,12 +81,24 @@ class Once:
     ) -> StepReply:
         if attempt.saved is not None:
             saved = attempt.saved
-            return StepReply(outcome=Outcome.SUCCESS, body=saved.body, headers=saved.headers)
+            headers = user_headers(saved.headers)
+            return StepReply(Outcome.SUCCESS, saved.body, headers, kept=kept_of(saved.headers))
         try:
             reply = await handle(attempt.connection)
         except BaseException as error:
             raised.append(error)
             raise
         if reply.outcome is Outcome.SUCCESS:
-            await attempt.save(reply.body, reply.headers)
+            await attempt.save(reply.body, with_kept(reply.headers, reply.kept))
         return reply
+
+
+def _run_key(request: StepRequest) -> str:
+    """Return the idempotency key of the run that an undo is for; nothing if it does not say."""
+    try:
+        run = codec.loads(request.body, "the run that is to be undone")
+    except InvalidInput:
+        # The handler will say so, in full.
+        return ""
+    key: object = cast("dict[str, Any]", run).get("run_key") if isinstance(run, dict) else None
+    return key if isinstance(key, str) else ""

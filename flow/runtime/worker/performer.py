@@ -12,8 +12,9 @@ as long as it lives, and says so if it ends before the handler does.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from flow.clock import cancel_after, sleep
 from flow.errors import listed
@@ -22,11 +23,14 @@ from flow.runtime.addresses import Addresses
 from flow.runtime.protocol import RELEASED, STARTED, StepReply, StepRequest
 from flow.runtime.publisher import Publisher
 from flow.runtime.service import Endpoint, WorkerPorts, WorkerSettings
+from flow.runtime.tasks import TaskGroup
 from flow.runtime.worker.answered import Answered, RequestKey
 from flow.runtime.worker.attempts import Attempt, Ending, Hand
 from flow.runtime.worker.cancellations import Cancellation
+from flow.runtime.worker.farewells import Farewells
 from flow.runtime.worker.news import News, note
 from flow.runtime.worker.once import Once
+from flow.runtime.worker.outcomes import cancelled
 from flow.runtime.worker.permits import Permits
 from flow.runtime.worker.pulse import Pulse
 from flow.runtime.worker.replies import Replies
@@ -65,8 +69,10 @@ class Performer:
 
     Attributes:
         counters: What was done so far.
+        on_settled: Called whenever a request is settled because its reply is confirmed.
         permits: Asks for permits.
         replies: Publishes replies.
+        tasks: Where all of this is done; whoever runs the performer enters it.
         watchdog: Watches the event loop while handlers run.
     """
 
@@ -81,8 +87,11 @@ class Performer:
         """Begin without an attempt."""
         clock, chance = ports.clock, ports.chance
         self.counters = Counters()
+        self.tasks = TaskGroup()
+        self.on_settled: Callable[[], None] = _do_nothing
         route = Addresses(namespace).route_to
-        self.replies = Replies(publisher, clock, chance, settings.unroutable_s, route)
+        unroutable_s = settings.unroutable_s
+        self.replies = Replies(publisher, clock, chance, self.tasks, unroutable_s, route)
         self.permits = Permits(self.replies, clock, chance, worker)
         self.watchdog = Watchdog(clock, settings.loop_lag_s)
         self._settings = settings
@@ -93,6 +102,13 @@ class Performer:
         self._answered = Answered(settings.answered_items, settings.answered_bytes)
         self._turns = Turns(settings.concurrency)
         self._attempts: dict[object, Attempt] = {}
+        self._replying: dict[Attempt, None] = {}
+        self._farewells = Farewells(self._reply)
+
+    @property
+    def replying(self) -> int:
+        """How many replies are not confirmed, or will be made by handlers that were cancelled."""
+        return len(self._replying) + len(self._farewells)
 
     @property
     def running(self) -> int:
@@ -131,14 +147,14 @@ class Performer:
     # ------------------------------------------------------------------------- requests
 
     async def answer(
-        self, hand: Hand, request: StepRequest, endpoint: Endpoint, key: RequestKey | None
+        self, hand: Hand, request: StepRequest, endpoint: Endpoint | None, key: RequestKey | None
     ) -> None:
         """Answer a request, and settle it.
 
         Args:
             hand: How it came.
             request: The request.
-            endpoint: What answers it.
+            endpoint: What answers it, or None if it was cancelled before it came.
             key: What tells it from others, or None if nothing does.
         """
         running = self._attempts.get(key)
@@ -153,22 +169,25 @@ class Performer:
             await self.replies.deliver(request.reply_to, again)
             hand.ack()
             return
-        pulse, beat = None, self._news.heartbeat
-        if request.heartbeat_ms is not None:
-            pulse = Pulse(self._ports.clock, request, beat)
-            beat = pulse.tell
-        attempt = Attempt(request, endpoint, hand, self._ports, beat, self._once)
+        if endpoint is None:
+            self.counters.cancelled += 1
+            if hand.is_fresh and not request.is_again and key not in self._farewells:
+                # No other copy of it runs here or elsewhere.
+                word = cancelled(began=False).envelope(self._new_id(), request.correlation)
+                await self.replies.deliver(request.reply_to, word)
+            hand.ack()
+            return
+        attempt = self.attempt(request, endpoint, hand)
+        attempt.key = key
         try:
-            end = await self._make(attempt, key, pulse)
+            end = await self._make(attempt)
             if isinstance(end, StepReply):
-                await self._reply(attempt, key, end)
-                hand.ack()
+                self._reply(attempt, end)
             else:
                 await self._settle(attempt, end)
         finally:
-            if pulse is not None:
-                pulse.stop()
-            self._let_go(attempt, key)
+            if attempt not in self._replying:
+                self._let_go(attempt)
 
     async def run(self, attempt: Attempt, pause_s: float) -> StepReply | Ending:
         """Make an attempt whose reply nobody waits for. Its turn ends with it.
@@ -178,34 +197,46 @@ class Performer:
             pause_s: Seconds to wait before.
         """
         try:
-            return await self._make(attempt, None, None, pause_s)
+            return await self._make(attempt, pause_s)
         finally:
-            self._let_go(attempt, None)
+            self._let_go(attempt)
+
+    def give_back(self) -> None:
+        """Give the requests back whose replies are not confirmed: nobody waits for that now."""
+        self._farewells.close()
+        replying, self._replying = self._replying, {}
+        for attempt in replying:
+            attempt.hand.requeue()
+            self._let_go(attempt)
 
     def attempt(self, request: StepRequest, endpoint: Endpoint, hand: Hand) -> Attempt:
-        """Return an attempt for `run`.
+        """Return an attempt that has not begun.
 
         Args:
             request: What is to be done.
             endpoint: What does it.
             hand: How it came.
         """
-        return Attempt(request, endpoint, hand, self._ports, self._news.heartbeat, self._once)
+        beat = self._news.heartbeat
+        if request.heartbeat_ms is None:
+            return Attempt(request, endpoint, hand, self._ports, beat, self._once)
+        pulse = Pulse(self._ports.clock, request, beat)
+        attempt = Attempt(request, endpoint, hand, self._ports, pulse.tell, self._once)
+        attempt.pulse = pulse
+        return attempt
 
     # ----------------------------------------------------------------------- privately
 
-    async def _make(
-        self, attempt: Attempt, key: RequestKey | None, pulse: Pulse | None, pause_s: float = 0.0
-    ) -> StepReply | Ending:
+    async def _make(self, attempt: Attempt, pause_s: float = 0.0) -> StepReply | Ending:
         """Run a handler when it is its turn, and return how that ended."""
-        self._attempts[key or attempt] = attempt
+        self._attempts[attempt.key or attempt] = attempt
         reply: StepReply | None = None
         with attempt.scope:
             if pause_s:
                 await sleep(self._ports.clock, pause_s)
             if await self._begin(attempt):
-                if pulse is not None:
-                    pulse.start()
+                if attempt.pulse is not None:
+                    attempt.pulse.start()
                 self.watchdog.enter(attempt.name)
                 try:
                     reply = await attempt.run()
@@ -213,8 +244,14 @@ class Performer:
                     self.watchdog.leave(attempt.name)
         return attempt.result(reply)
 
-    def _let_go(self, attempt: Attempt, key: RequestKey | None) -> None:
-        self._attempts.pop(key or attempt, None)
+    def _let_go(self, attempt: Attempt) -> None:
+        """Take note that an attempt is over. Does nothing the second time."""
+        key = attempt.key or attempt
+        if self._attempts.get(key) is not attempt:
+            return
+        del self._attempts[key]
+        if attempt.pulse is not None:
+            attempt.pulse.stop()
         if attempt.has_begun:
             self._turns.release()
 
@@ -255,7 +292,7 @@ class Performer:
         match end:
             case Ending.CANCELLED:
                 self.counters.cancelled += 1
-                attempt.hand.ack()
+                self._farewells.part(attempt)
             case Ending.DENIED:
                 self.counters.denied += 1
                 attempt.hand.ack()
@@ -266,16 +303,32 @@ class Performer:
             case Ending.ABANDONED:
                 attempt.hand.requeue()
 
-    async def _reply(self, attempt: Attempt, key: RequestKey | None, reply: StepReply) -> None:
+    def _reply(self, attempt: Attempt, reply: StepReply) -> None:
+        """Publish the reply, and settle the request once it is confirmed. It never waits."""
         request = attempt.request
         envelope = reply.envelope(self._new_id(), request.correlation)
-        queue, forever = request.reply_to, attempt.is_acked
-        if await self.replies.deliver(queue, envelope, forever=forever):
+        self._replying[attempt] = None
+        told = partial(self._replied, attempt, envelope)
+        try:
+            self.replies.post(request.reply_to, envelope, told, forever=attempt.is_acked)
+        except BaseException:
+            self._replying.pop(attempt, None)
+            raise
+
+    def _replied(self, attempt: Attempt, reply: Envelope, is_confirmed: bool) -> None:  # noqa: FBT001 - `Replies.post` tells it
+        if attempt not in self._replying:
+            # The worker has ended meanwhile, and given the request back.
+            return
+        del self._replying[attempt]
+        if is_confirmed:
             self.counters.answered += 1
         else:
             self.counters.unanswered += 1
-        if key:
-            self._answered.put(key, envelope)
+        if attempt.key:
+            self._answered.put(attempt.key, reply)
+        attempt.hand.ack()
+        self._let_go(attempt)
+        self.on_settled()
 
     async def decline(self, hand: Hand, envelope: Envelope, reply: Envelope, reason: str) -> None:
         """Tell whoever waits, and if nobody does the person who looks after the dead letters.
@@ -302,6 +355,10 @@ class Performer:
         """
         _log.warning("dead-lettered the message %s: %s", envelope.message_id, reason)
         hand.reject()
+
+
+def _do_nothing() -> None:
+    """Do what is done when nobody wants to know."""
 
 
 def _ack(attempt: Attempt) -> None:

@@ -13,6 +13,7 @@ from flow.clock import sleep
 from flow.errors import BrokerUnavailable, FlowError
 from flow.ports import Chance, Clock, Envelope, Publication, Settlement
 from flow.runtime.publisher import Publisher
+from flow.runtime.tasks import TaskGroup
 
 __all__ = ["Replies"]
 
@@ -32,6 +33,7 @@ class Replies:
         publisher: Publishes messages.
         clock: Time.
         chance: Message ids, and jitter.
+        tasks: Where replies that are not confirmed at once are tried again.
         unroutable_s: Seconds to wait for a queue that does not exist.
         route: From a queue's name to the exchange and routing key that lead to it.
     """
@@ -41,6 +43,7 @@ class Replies:
         publisher: Publisher,
         clock: Clock,
         chance: Chance,
+        tasks: TaskGroup,
         unroutable_s: float,
         route: Callable[[str], tuple[str, str]],
     ) -> None:
@@ -48,10 +51,44 @@ class Replies:
         self._publisher = publisher
         self._clock = clock
         self._chance = chance
+        self._tasks = tasks
         self._unroutable_s = unroutable_s
         self._route = route
         self._gone: dict[str, None] = {}
         self._routes: dict[str, tuple[str, str]] = {}
+
+    def post(
+        self, queue: str, reply: Envelope, told: Callable[[bool], None], *, forever: bool = False
+    ) -> None:
+        """Publish a reply until the broker has confirmed it, without anybody who waits for it.
+
+        Args:
+            queue: Where it goes to, or an empty string if nobody wants it.
+            reply: The reply.
+            told: Called once, perhaps at once, with what `deliver` returns; never if the tasks
+                end before. It must not raise.
+            forever: As for `deliver`.
+        """
+        if not queue:
+            told(True)
+            return
+
+        def settled(settlement: Settlement | None, error: Exception | None) -> None:
+            if settlement is Settlement.CONFIRMED:
+                if self._gone:
+                    self._gone.pop(queue, None)
+                told(True)
+                return
+            if error is not None:
+                _note(reply, error)
+            insisting = self._insist_and_tell(queue, reply, settlement, told, forever=forever)
+            self._tasks.start(insisting, "reply")
+
+        exchange, key = self._routes.get(queue) or self._find_route(queue)
+        try:
+            self._publisher.post(Publication(exchange, key, reply), settled)
+        except FlowError as error:
+            settled(None, error)
 
     async def deliver(self, queue: str, reply: Envelope, *, forever: bool = False) -> bool:
         """Publish a reply until the broker has confirmed it.
@@ -73,6 +110,17 @@ class Replies:
                 self._gone.pop(queue, None)
             return True
         return await self._insist(queue, reply, settlement, forever=forever)
+
+    async def _insist_and_tell(
+        self,
+        queue: str,
+        reply: Envelope,
+        settlement: Settlement | None,
+        told: Callable[[bool], None],
+        *,
+        forever: bool,
+    ) -> None:
+        told(await self._insist(queue, reply, settlement, forever=forever))
 
     async def _insist(
         self, queue: str, reply: Envelope, settlement: Settlement | None, *, forever: bool
@@ -99,9 +147,7 @@ class Replies:
         try:
             return await self._publisher.send(Publication(exchange, key, reply))
         except FlowError as error:
-            # That the broker is away is told once, and not for each message.
-            level = logging.DEBUG if isinstance(error, BrokerUnavailable) else logging.WARNING
-            _log.log(level, "the reply to %s is not confirmed: %s", reply.correlation_id, error)
+            _note(reply, error)
             return None
 
     def _find_route(self, queue: str) -> tuple[str, str]:
@@ -125,3 +171,9 @@ class Replies:
     def _backoff(self, tries: int) -> float:
         limit = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(tries, 10))
         return max(_SHORTEST_BACKOFF_S, limit * self._chance.random())
+
+
+def _note(reply: Envelope, error: Exception) -> None:
+    # That the broker is away is told once, and not for each message.
+    level = logging.DEBUG if isinstance(error, BrokerUnavailable) else logging.WARNING
+    _log.log(level, "the reply to %s is not confirmed: %s", reply.correlation_id, error)

@@ -1,14 +1,15 @@
 """Stepping: tells when a coroutine waits for the first time.
 
 Many handlers compute something and never wait. What is only needed while they wait, such as a timer
-for their timeout, need not be made for them.
+for their timeout or a task of their own, need not be made for them.
 """
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextvars import copy_context
 from types import CoroutineType, coroutine
 from typing import Any, TypeVar, cast
 
-__all__ = ["run_until_waiting"]
+__all__ = ["run_apart", "run_until_waiting"]
 
 ResultT = TypeVar("ResultT")
 
@@ -47,3 +48,37 @@ def run_until_waiting(
     except StopIteration as end:
         result: ResultT = end.value
         return result
+
+
+@coroutine
+def run_apart(
+    body: Coroutine[Any, Any, None], on_wait: Callable[[], None]
+) -> Generator[Any, None, bool]:
+    """Run a coroutine in a context of its own, as a task of its own would.
+
+    Args:
+        body: The coroutine.
+        on_wait: Is called when it waits for the first time; never if it ends without. It must
+            not raise.
+
+    Returns:
+        Whether it has waited. What it raises is raised.
+    """
+    run = copy_context().run
+    has_waited = False
+    try:
+        waited = run(body.send, None)
+        has_waited = True
+        on_wait()
+        while True:
+            try:
+                yield waited
+            except GeneratorExit:
+                run(body.close)
+                raise
+            except BaseException as error:  # noqa: BLE001 - it is the body's to handle
+                waited = run(body.throw, error)
+            else:
+                waited = run(body.send, None)
+    except StopIteration:
+        return has_waited

@@ -8,7 +8,8 @@ performer for long steps): whatever happens in between, the request comes again,
 or to another.
 
 So requests come twice. One that is being worked on, or was answered a short while ago, is not
-worked on again. One that was cancelled is acked, now and for an hour to come.
+worked on again. One that was cancelled is acked, now and for an hour to come; what is known of it
+is told, because its step may have to be undone.
 
 Each service's queue hands out at most `concurrency` unsettled requests, and at most `concurrency`
 attempts are made at a time in all. An attempt holds its turn until its reply is confirmed, so that
@@ -17,6 +18,7 @@ a broker that takes no replies gets no new work done, and nothing piles up here.
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
@@ -35,8 +37,9 @@ from flow.runtime.worker.answered import key_of
 from flow.runtime.worker.attempts import Hand
 from flow.runtime.worker.cancellations import Cancellation, Cancellations
 from flow.runtime.worker.intake import Intake, Source
-from flow.runtime.worker.outcomes import not_usable
+from flow.runtime.worker.outcomes import VALIDATE, not_usable
 from flow.runtime.worker.performer import Performer
+from flow.runtime.worker.stepping import run_apart
 from flow.runtime.worker.subscriber import Subscriber
 
 __all__ = ["Worker", "WorkerSnapshot"]
@@ -121,10 +124,12 @@ class Worker:
         self._cancellations = Cancellations(
             ports.clock, settings.cancelled_items, settings.cancelled_for_s
         )
-        self._tasks = TaskGroup()
+        self._performer.on_settled = self._look_quiet
+        self._tasks = self._performer.tasks
         self._counters = self._performer.counters
-        # Deliveries whose task has not begun, by identity; and those to give back once closed.
-        self._new: dict[int, Delivery] = {}
+        # What has come in and is not served yet, and by whom; and what to give back once closed.
+        self._new: deque[tuple[Delivery, Endpoint | None]] = deque()
+        self._is_serving = False
         self._late: list[Delivery] = []
         self._in_hand = 0
         self._is_draining = False
@@ -170,8 +175,9 @@ class Worker:
                     await self._wait_drained()
         finally:
             unwatch()
-            # Tasks that were cancelled before they began could not do it themselves.
-            self._give_back(self._new.values())
+            # A task that was cancelled before it began could not do it itself.
+            self._give_back([delivery for delivery, _ in self._new])
+            self._performer.give_back()
             self._is_quiet.set()
             self._has_ended.set()
 
@@ -221,8 +227,10 @@ class Worker:
         if not self._in_hand:
             self._is_quiet.clear()
         self._in_hand += 1
-        self._new[id(delivery)] = delivery
-        self._tasks.start(self._serve(delivery, subscriber), "request")
+        self._new.append((delivery, subscriber))
+        if not self._is_serving:
+            self._is_serving = True
+            self._serve_on()
 
     def _receive_cancel(self, delivery: Delivery) -> None:
         delivery.ack()
@@ -238,8 +246,29 @@ class Worker:
         self._cancellations.remember(cancellation)
         self._performer.cancel(cancellation)
 
-    async def _serve(self, delivery: Delivery, subscriber: Endpoint | None = None) -> None:
-        del self._new[id(delivery)]
+    def _serve_on(self) -> None:
+        """Have a task serve what has come in, if there is anything left."""
+        self._is_serving = bool(self._new)
+        if self._is_serving:
+            self._tasks.start(self._serve_new(), "requests")
+
+    async def _serve_new(self) -> None:
+        """Serve what has come in, one after the other, until one of them waits.
+
+        Most handlers of a busy flow wait for nothing, and a task is dearer than they are. As soon
+        as one waits, this task is its own, and another one serves the rest.
+        """
+        task, has_waited = asyncio.current_task(), False
+        try:
+            # Who has cancelled the task in vain must not interrupt somebody else.
+            while self._new and not has_waited and not (task and task.cancelling()):
+                serving = self._serve(*self._new.popleft())
+                has_waited = await run_apart(serving, self._serve_on)
+        finally:
+            if not has_waited:
+                self._serve_on()
+
+    async def _serve(self, delivery: Delivery, subscriber: Endpoint | None) -> None:
         hand = Hand(delivery)
         try:
             if self._is_draining:
@@ -258,8 +287,7 @@ class Worker:
             raise
         finally:
             self._in_hand -= 1
-            if not self._in_hand:
-                self._is_quiet.set()
+            self._look_quiet()
 
     async def _handle(self, delivery: Delivery, hand: Hand) -> None:
         envelope = delivery.envelope
@@ -271,13 +299,13 @@ class Worker:
         try:
             request = StepRequest.read(envelope, delivery.routing_key)
         except CorruptRecord as error:
-            corrupt = not_usable(error).envelope(self._new_id(), envelope.correlation_id)
+            corrupt = not_usable(error, VALIDATE).envelope(self._new_id(), envelope.correlation_id)
             self._counters.rejected += 1
             await self._performer.decline(hand, envelope, corrupt, str(error))
             return
+        key = key_of(envelope, request.endpoint)
         if self._cancellations.cover(request):
-            self._counters.cancelled += 1
-            hand.ack()
+            await self._performer.answer(hand, request, None, key)
             return
         endpoint = self._endpoints.get(request.endpoint)
         if endpoint is None:
@@ -286,7 +314,6 @@ class Worker:
             refusal = _refusal(unknown, request, self._new_id())
             await self._performer.decline(hand, envelope, refusal, str(unknown))
             return
-        key = key_of(envelope, request.endpoint)
         await self._performer.answer(hand, request, endpoint, key)
 
     # -------------------------------------------------------------------------- ending
@@ -305,6 +332,10 @@ class Worker:
         self._is_closed = True
         late, self._late = self._late, []
         self._give_back(late)
+
+    def _look_quiet(self) -> None:
+        if not self._in_hand and not self._performer.replying:
+            self._is_quiet.set()
 
     async def _wait_quiet(self, seconds: float) -> None:
         with cancel_after(self._ports.clock, seconds):
@@ -327,7 +358,7 @@ def _expect_inbox(endpoints: Iterable[Endpoint], ports: WorkerPorts) -> None:
 
 def _is_sane(envelope: Envelope, home: str) -> bool:
     """Return whether it may be a request, and wants its reply in our namespace or nowhere."""
-    return envelope.type in {REQUEST, ""} and (
+    return (envelope.type == REQUEST or not envelope.type) and (
         not envelope.reply_to or envelope.reply_to.startswith(home)
     )
 

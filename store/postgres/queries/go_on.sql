@@ -2,7 +2,8 @@
 -- which costs more to set up than a small commit costs to carry out.
 WITH fence AS MATERIALIZED (
     SELECT partition.id
-    FROM unnest($1::integer[], $2::text[], $3::bigint[]) AS lease (id, owner, epoch)
+    FROM unnest($1::text::integer[], $2::text::text[], $3::text::bigint[])
+        AS lease (id, owner, epoch)
     JOIN partition USING (id, owner, epoch)
     ORDER BY partition.id
     FOR SHARE OF partition
@@ -12,8 +13,9 @@ gone_on AS (
     SET updated_ms = going.updated_ms, wake_ms = going.wake_ms, seq = going.seq,
         snapshot = CASE WHEN going.is_snapshot THEN going.seq ELSE progress.snapshot END
     FROM unnest(
-        $10::bigint[], $11::integer[], $12::bigint[], $13::bigint[], $14::integer[],
-        $15::bytea[], $16::boolean[]
+        $10::text::bigint[], $11::text::integer[], $12::text::bigint[],
+        $13::text::bigint[], $14::text::integer[],
+        $15::bytea[], $16::text::boolean[]
     ) AS going (number, partition, updated_ms, wake_ms, seq, record, is_snapshot)
     WHERE progress.execution = going.number
         AND progress.seq = going.seq - 1
@@ -27,13 +29,13 @@ recorded AS (
 queued AS (
     INSERT INTO outbox (partition, number, execution, command)
     SELECT waiting.partition, waiting.number, waiting.execution, waiting.command
-    FROM unnest($4::integer[], $5::bigint[], $6::text[], $7::bytea[])
+    FROM unnest($4::text::integer[], $5::text::bigint[], $6::text::text[], $7::bytea[])
         AS waiting (partition, number, execution, command)
     WHERE waiting.partition = ANY (ARRAY(SELECT id FROM fence))
 ),
 settled AS (
     DELETE FROM outbox
-    USING unnest($8::integer[], $9::bigint[]) AS done (partition, number)
+    USING unnest($8::text::integer[], $9::text::bigint[]) AS done (partition, number)
     WHERE outbox.partition = done.partition
         AND outbox.number = done.number
         AND done.partition = ANY (ARRAY(SELECT id FROM fence))
@@ -42,7 +44,7 @@ SELECT
     ARRAY(SELECT id FROM fence) AS held,
     CASE
         WHEN (SELECT count(*) FROM gone_on) = (
-            SELECT count(*) FROM unnest($11::integer[]) AS going (partition)
+            SELECT count(*) FROM unnest($11::text::integer[]) AS going (partition)
             WHERE going.partition = ANY (ARRAY(SELECT id FROM fence))
         ) THEN true
         ELSE refuse('an execution was changed at the same time')

@@ -29,4 +29,7 @@ SELECT
         UNION SELECT $1::text COLLATE "C"
         ORDER BY 1
     ) AS members,
-    (SELECT number FROM revision) AS revision
+    (SELECT number FROM revision) AS revision,
+    ARRAY(
+        SELECT partition FROM lease WHERE owner IN ('', $1) OR expires <= clock_timestamp()
+    ) AS free

@@ -57,6 +57,11 @@ class Listener:
         self.calls.append(("abort", filters))
         return self.result
 
+    async def undo_all(self, **filters: Any) -> BulkResult:
+        """Keep a call."""
+        self.calls.append(("undo", filters))
+        return self.result
+
 
 @pytest.fixture(autouse=True)
 def _no_flow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,6 +102,7 @@ def test_a_filter_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
         ("suspend", ["PENDING", "RUNNING"]),
         ("resume", ["SUSPENDING", "SUSPENDED"]),
         ("abort", ["PENDING", "RUNNING", "SUSPENDING", "SUSPENDED"]),
+        ("undo", ["FAILURE", "ABORTED"]),
     ],
 )
 def test_without_a_status_only_those_that_can_are_meant(
@@ -107,6 +113,16 @@ def test_without_a_status_only_those_that_can_are_meant(
     assert ask(monkeypatch, listener, verb, "--incidents").code == 0
     assert listener.calls[0][1]["status"] == statuses
     assert listener.calls[0][1]["incidents"] is True
+
+
+@pytest.mark.parametrize(("typed", "compensate"), [((), False), (("--compensate",), True)])
+def test_an_abort_may_undo(
+    monkeypatch: pytest.MonkeyPatch, typed: tuple[str, ...], *, compensate: bool
+) -> None:
+    """Whether what ran is undone reaches the flow."""
+    listener = Listener(1)
+    assert ask(monkeypatch, listener, "abort", "--incidents", *typed).code == 0
+    assert listener.calls[0][1]["compensate"] is compensate
 
 
 def test_many_are_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ async def test_a_running_flow_answers_itself(store: Path) -> None:
     app = load(locate("shop.py:app"))
     async with app:
         await app.defined["lost"].execute(id="lost-1")
-        while "waiting_for" not in (await app.executions.get("lost-1").report())["steps"][0]:
+        while "waiting_for" not in (await app.executions.get("lost-1").describe())["steps"][0]:
             continue
         ended = await asyncio.to_thread(flow, "show", "lost-1")
     assert ended.code == 0

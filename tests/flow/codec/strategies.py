@@ -7,18 +7,18 @@ from hypothesis import strategies as st
 from flow.failure import Failure
 from flow.plan import StartOptions
 from flow.retry import RetryPolicy
-from flow.step import (
+from flow.step import StepDefinition, StepKind
+from flow.template import (
     Composed,
     FromInput,
     FromOutcome,
+    FromRun,
     FromStep,
     Listed,
     Literal,
-    StepDefinition,
-    StepKind,
     Template,
 )
-from flow.workflow import WorkflowDefinition
+from flow.workflow import ON_ERROR, ON_UNDO_ERROR, WorkflowDefinition
 
 TEXTS: Final = st.text(st.characters(codec="utf-8"), max_size=8)
 NAMES: Final = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,8}", fullmatch=True)
@@ -39,6 +39,7 @@ LEAVES: Final = (
     st.builds(FromInput, PATHS)
     | st.builds(FromStep, NAMES, PATHS)
     | st.just(FromOutcome())
+    | st.builds(FromRun, PATHS)
     | st.builds(Literal, VALUES)
 )
 
@@ -63,6 +64,27 @@ POLICIES: Final = st.builds(
 )
 
 
+UNDOS: Final = st.none() | st.builds(
+    StepDefinition,
+    id=NAMES,
+    kind=st.sampled_from([StepKind.CALL, StepKind.PUBLISH]),
+    target=NAMES,
+    requires=st.just(()),
+    input=st.none() | TEMPLATES,
+    timeout_ms=TIMES,
+    start_within_ms=st.none() | TIMES,
+    retry=st.none() | POLICIES,
+    fallback=st.just(""),
+    optional=st.just(value=False),
+    concurrency=st.none(),
+    labels=LABELS,
+    workflow=st.none(),
+    heartbeat_ms=st.none() | TIMES,
+    at_most_once=st.booleans(),
+    undo=st.none(),
+)
+
+
 def _steps(workflows: st.SearchStrategy[Any]) -> st.SearchStrategy[StepDefinition]:
     return st.builds(
         StepDefinition,
@@ -81,6 +103,7 @@ def _steps(workflows: st.SearchStrategy[Any]) -> st.SearchStrategy[StepDefinitio
         workflow=workflows,
         heartbeat_ms=st.none() | TIMES,
         at_most_once=st.booleans(),
+        undo=UNDOS,
     )
 
 
@@ -95,6 +118,9 @@ def _workflows(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[WorkflowDefin
         barrier=st.booleans(),
         timeout_ms=st.none() | TIMES,
         labels=LABELS,
+        on_error=st.sampled_from(["", *ON_ERROR]),
+        on_undo_error=st.sampled_from(["", *ON_UNDO_ERROR]),
+        settle_within_ms=st.none() | TIMES,
     )
 
 
@@ -111,6 +137,8 @@ OPTIONS: Final = st.builds(
     max_attempts=st.dictionaries(NAMES, st.integers(1, 9), max_size=2),
     fallback=st.dictionaries(NAMES, NAMES, max_size=2),
     output=st.just("") | NAMES,
+    on_error=st.sampled_from(["", *ON_ERROR]),
+    on_undo_error=st.sampled_from(["", *ON_UNDO_ERROR]),
 )
 FAILURES: Final = st.builds(
     Failure,

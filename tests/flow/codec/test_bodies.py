@@ -16,17 +16,8 @@ from flow.names import REQUEST_LIMIT
 from flow.planner import plan
 from flow.programs.bodies import Bodies
 from flow.status import Status
-from flow.step import (
-    Composed,
-    FromInput,
-    FromOutcome,
-    FromStep,
-    Listed,
-    Literal,
-    StepDefinition,
-    StepKind,
-    Template,
-)
+from flow.step import StepDefinition, StepKind
+from flow.template import Composed, FromInput, FromOutcome, FromStep, Listed, Literal, Template
 from flow.workflow import WorkflowDefinition
 
 INNER = WorkflowDefinition(

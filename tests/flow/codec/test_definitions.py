@@ -17,7 +17,8 @@ from flow.codec import (
 from flow.codec.definitions import template_document, template_of
 from flow.errors import CorruptRecord, InvalidInput
 from flow.plan import StartOptions
-from flow.step import FromInput, Literal, StepDefinition, StepKind, Template
+from flow.step import StepDefinition, StepKind
+from flow.template import FromInput, Literal, Template
 from flow.workflow import WorkflowDefinition
 from tests.flow.codec.strategies import OPTIONS, TEMPLATES, WORKFLOWS
 

@@ -124,6 +124,20 @@ def test_failures_come_back(failure: Failure) -> None:
     assert decode_failure(through_json(encode_failure(failure))) == failure
 
 
+@pytest.mark.parametrize("phase", ["request", "validate", "prepare"])
+def test_what_was_before_the_run_is_told(phase: str) -> None:
+    """A phase before the run travels; `run` is what is meant without one."""
+    failure = Failure("E", "", phase=phase)
+    assert encode_failure(failure) == {"type": "E", "message": "", "phase": phase}
+    assert decode_failure(through_json(encode_failure(failure))) == failure
+
+
+@pytest.mark.parametrize("phase", ["run", "RUN", "later", "", None, 7, ["prepare"], {}])
+def test_an_unknown_phase_is_the_run(phase: object) -> None:
+    """A worker in another language may say anything; then the run may have had an effect."""
+    assert decode_failure({"type": "E", "phase": phase}).phase == "run"
+
+
 def test_empty_fields_are_left_out() -> None:
     """A failure takes no more room than it has to."""
     assert encode_failure(Failure("E", "")) == {"type": "E", "message": ""}

@@ -167,6 +167,14 @@ def test_the_text_is_golden() -> None:
     assert b'"output":{"a": 1}' in text
 
 
+def test_what_is_equal_to_its_default_is_left_out() -> None:
+    """A field is not written because it is another object than its default."""
+    step = StepData(attempt=1, headers={}, reason="".join([]), output=b"1")
+    node = NodeSnapshot("steps/a", STEP, Status.SUCCESS, step, 1, 2)
+    (entry,) = loads(encode_record(Record("e", 1, "s", (), (node,))))["nodes"]
+    assert entry[3] == {"attempt": 1, "output": 1}
+
+
 @pytest.mark.parametrize("body", [b"null", b"0", b"false", b'""', b"[]"])
 def test_an_empty_result_is_a_result(body: bytes) -> None:
     """A result of null is not the same as none."""

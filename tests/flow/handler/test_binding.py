@@ -10,7 +10,8 @@ from flow.context import StepContext
 from flow.errors import BindingError
 from flow.handler import Output, bind
 from flow.message import Message
-from flow.step import Composed, FromInput, FromStep, Literal, Step, Template
+from flow.step import Step
+from flow.template import Composed, FromInput, FromStep, Literal, Template
 from tests.flow.handler.samples import Hold, Order, Receipt, complaint
 
 RESERVE = Step.call("stock.reserve", returns=Hold)

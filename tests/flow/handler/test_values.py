@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 from pydantic import BaseModel, Field
 
 from flow.errors import InvalidInput, TooLarge
-from flow.handler import decode_result, encode_value
+from flow.handler import decode_result, encode_value, value_of
 from flow.handler.values import type_name
 from flow.message import Message
 from flow.names import BODY_LIMIT
@@ -51,6 +51,31 @@ def test_results_are_read_by_type(returns: Any, body: bytes, value: object) -> N
     """A result becomes a value of the type that was asked for."""
     assert decode_result(returns, body) == value
     assert decode_result(returns, body) == value
+
+
+@pytest.mark.parametrize(
+    ("returns", "value", "wanted"),
+    [
+        (Any, {"a": 1}, {"a": 1}),
+        (int, 1, 1),
+        (str, "a", "a"),
+        (float, 1, 1.0),
+        (Order, {"total": 1}, Order(total=1)),
+        (Message, [1], Message(body=b"[1]")),
+    ],
+)
+def test_values_are_read_by_type(returns: Any, value: Any, wanted: object) -> None:
+    """What was read from JSON already becomes a value of the type that was asked for."""
+    found = value_of(returns, value, "it")
+    assert (found, type(found)) == (wanted, type(wanted))
+
+
+def test_a_wrong_value_is_told() -> None:
+    """A value that cannot be one of the type is refused."""
+    wrong: list[tuple[Any, Any]] = [(int, "1a"), (int, None), (Order, {})]
+    for returns, value in wrong:
+        error = complaint(lambda: value_of(returns, value, "it"))  # noqa: B023 - called at once
+        assert error.startswith("InvalidInput: it: it is expected to be ")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from flow.kernel.commands import (
     RetryDue,
     RunStep,
     SendAnswer,
+    SettleDue,
     StartDue,
 )
 from flow.kernel.execution import ExecutionData
@@ -34,7 +35,9 @@ RUN = RunStep(attempt=2, epoch=1)
 CANCEL = CancelStep(attempt=2, epoch=1)
 RETRY = RetryDue(deadline_ms=500)
 START = StartDue(deadline_ms=500)
+SETTLE = SettleDue(deadline_ms=500)
 DEADLINE = ExecutionDeadline(deadline_ms=500)
+DOUBTFUL = StepData(attempt=2, unsettled=True, settle_ms=500)
 SECOND = StepData(attempt=2, epoch=1, due_ms=500)
 THIRD = StepData(attempt=3, epoch=1, due_ms=900)
 TIMED = ExecutionData(deadline_ms=500)
@@ -56,6 +59,12 @@ CASES = [
     (START, Status.RUNNING, SECOND, True),
     (START, Status.RUNNING, StepData(attempt=2), False),
     (START, Status.RETRYING, SECOND, False),
+    (SETTLE, Status.ABORTED, DOUBTFUL, True),
+    (SETTLE, Status.FAILURE, DOUBTFUL, True),
+    (SETTLE, Status.RUNNING, DOUBTFUL, False),
+    (SETTLE, Status.ABORTED, DOUBTFUL._replace(unsettled=False), False),
+    (SETTLE, Status.ABORTED, DOUBTFUL._replace(settle_ms=900), False),
+    (DEADLINE, Status.COMPENSATING, TIMED, False),
     (DEADLINE, Status.RUNNING, TIMED, True),
     (DEADLINE, Status.SUSPENDED, TIMED, False),
     (DEADLINE, Status.RUNNING, ExecutionData(deadline_ms=900), False),
@@ -69,3 +78,10 @@ def test_a_task_knows_whether_it_is_wanted(
 ) -> None:
     """A task is wanted exactly as long as its node is where the task was made for."""
     assert task.validate(Ref("steps/a", 3, 5), Look(state, data)) is wanted
+
+
+def test_an_attempt_is_sent_and_is_no_timer() -> None:
+    """What a named tuple says of itself is what the other tasks say: where it goes, and no time."""
+    assert (RUN.destination, RUN.deadline_ms) == ("steps", None)
+    assert RunStep(2, 1) == RUN
+    assert len({RUN, CANCEL, CancelStep(attempt=2, epoch=1)}) == 2

@@ -11,6 +11,7 @@ from flow.kernel.tree import Tree
 from tests.flow.kernel.tree_model import (
     GO,
     LAMP,
+    SMASH,
     STOP,
     Accident,
     Lamp,
@@ -124,7 +125,7 @@ def test_the_task_decides_what_is_stale(tree: Tree, environment: Environment) ->
         node.apply(GO, 1)
     assert environment.validate(ref, task) is node
     with environment.access(ref, Access.WRITE, task) as opened:
-        opened.put(Light.BROKEN, Lamp(), opened.updated)
+        opened.apply(SMASH, 1)
     with pytest.raises(StaleReference, match="not wanted any more"):
         environment.validate(ref, task)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, fields, is_dataclass
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -20,10 +20,16 @@ def test_each_event_has_one_handler() -> None:
 
 @pytest.mark.parametrize("event", get_args(Event))
 def test_events_are_frozen_values(event: type) -> None:
-    """Every event is a frozen dataclass whose fields have names without units of their own."""
-    assert is_dataclass(event)
+    """Every event is public, and a frozen dataclass; those of every execution are named tuples."""
     assert event.__name__ in events.__all__
-    assert all(item.init for item in fields(event))
+    assert is_dataclass(event) is not issubclass(event, tuple)
+    assert not is_dataclass(event) or all(item.init for item in fields(event))
+
+
+def test_no_two_kinds_of_events_are_equal() -> None:
+    """Named tuples of the same length could be equal by accident, so that there are none."""
+    kinds: list[Any] = [event for event in get_args(Event) if issubclass(event, tuple)]
+    assert [len(kind._fields) for kind in kinds] == [9, 3, 2]
 
 
 def test_an_event_cannot_be_changed() -> None:

@@ -27,14 +27,23 @@ TABLE: list[tuple[Transition[ExecutionData, Any], Any, str, str]] = [
     (execution.QUIET, None, "SUSPENDING", "SUSPENDED"),
     (execution.RESUME, 5, "SUSPENDING SUSPENDED", "RUNNING"),
     (execution.REVIVE, BEGAN, "FAILURE", "RUNNING"),
-    (execution.RESET, None, "FAILURE ABORTED", "PENDING"),
+    (execution.RESET, None, "FAILURE ABORTED COMPENSATED", "PENDING"),
     (execution.ABORT, None, "RUNNING SUSPENDING SUSPENDED", "ABORTING"),
     (execution.ABORTED, execution.Ended(5), "ABORTING", "ABORTED"),
-    (execution.INTERRUPT, execution.Ended(5), "PENDING RUNNING", "ABORTED"),
+    (execution.INTERRUPT, execution.Ended(5), "PENDING RUNNING COMPENSATING", "ABORTED"),
     (execution.NEW_EPOCH, None, "RUNNING", "RUNNING"),
-    (execution.NOTE_OUTCOME, KNOWN, "RUNNING", "RUNNING"),
+    (execution.NOTE_OUTCOME[Status.RUNNING], KNOWN, "RUNNING", "RUNNING"),
+    (execution.NOTE_OUTCOME[Status.COMPENSATING], KNOWN, "COMPENSATING", "COMPENSATING"),
+    (
+        execution.COMPENSATE,
+        execution.Compensating(5),
+        "RUNNING SUSPENDING SUSPENDED SUCCESS FAILURE ABORTED",
+        "COMPENSATING",
+    ),
+    (execution.COMPENSATED, execution.Ended(5), "COMPENSATING", "COMPENSATED"),
+    (execution.STAY_ABORTED, execution.Ended(5), "COMPENSATING", "ABORTED"),
     (execution.SUCCEED, execution.Ended(5), "RUNNING", "SUCCESS"),
-    (execution.FAIL, execution.Ended(5, WHY), "RUNNING", "FAILURE"),
+    (execution.FAIL, execution.Ended(5, WHY), "RUNNING COMPENSATING", "FAILURE"),
 ]
 
 
@@ -61,9 +70,10 @@ def test_the_table(
 
 @pytest.mark.parametrize("state", Status)
 def test_incidents_are_noted_where_attempts_can_be_out(state: Status) -> None:
-    """What is said of an execution changes while it runs or is being suspended, and only then."""
+    """What is said of an execution changes while attempts may be out, and only then."""
     move = execution.NOTE_INCIDENT.get(state)
-    assert (move is not None) == (state in (Status.RUNNING, Status.SUSPENDING))
+    with_attempts = (Status.RUNNING, Status.SUSPENDING, Status.COMPENSATING)
+    assert (move is not None) == (state in with_attempts)
     if move is not None:
         assert move.destination is state
         assert move.apply(ExecutionData(), "look").incident == "look"
@@ -71,8 +81,9 @@ def test_incidents_are_noted_where_attempts_can_be_out(state: Status) -> None:
 
 def test_all_arrows_are_in_the_table() -> None:
     """The golden table names every transition of the module."""
-    arrows = {item.name for item in vars(execution).values() if isinstance(item, Transition)}
-    assert arrows == {move.name for move, *_ in TABLE}
+    named = {item.name for item in vars(execution).values() if isinstance(item, Transition)}
+    by_status = {arrow.name for arrow in execution.NOTE_OUTCOME.values()}
+    assert named | by_status == {move.name for move, *_ in TABLE}
 
 
 def test_the_deadline_counts_in_execution_time() -> None:
@@ -122,18 +133,30 @@ def test_force_begins_a_new_epoch() -> None:
 
 def test_the_end_keeps_what_was_known() -> None:
     """The end takes a failure and an incident over, or keeps those that were noted before."""
-    known = execution.NOTE_OUTCOME.apply(ExecutionData(), KNOWN)
+    known = execution.NOTE_OUTCOME[Status.RUNNING].apply(ExecutionData(), KNOWN)
     assert (known.outcome, known.failure) == ("FAILURE", WHY)
     ended = execution.FAIL.apply(known, execution.Ended(5, incident="look"))
     assert ended == ExecutionData(ended_ms=5, failure=WHY, incident="look")
+
+
+def test_a_compensation_goes_on_after_the_end() -> None:
+    """Its epoch is its own, its clock goes, there is no deadline, and the failure is kept."""
+    before = ExecutionData(
+        started_ms=1, ended_ms=9, deadline_ms=50, stopped_ms=7, failure=WHY, incident="look"
+    )
+    after = execution.COMPENSATE.apply(before, execution.Compensating(17))
+    assert after == ExecutionData(started_ms=1, epoch=2, offset_ms=10, failure=WHY)
+    known = ExecutionData(outcome="SUCCESS", deadline_ms=5)
+    begun = execution.COMPENSATE.apply(known, execution.Compensating(17, WHY))
+    assert begun == ExecutionData(epoch=2, failure=WHY)
 
 
 @pytest.mark.parametrize("machine", [EXECUTION, execution.SUB_WORKFLOW])
 def test_only_a_running_execution_has_a_timer(machine: Any) -> None:
     """The deadline is asked for while it runs and its outcome is open."""
     timed = ExecutionData(deadline_ms=9)
-    assert machine.tasks(Status.RUNNING, timed) == (ExecutionDeadline(deadline_ms=9),)
-    assert machine.tasks(Status.SUSPENDED, timed) == ()
-    assert machine.tasks(Status.RUNNING, ExecutionData()) == ()
+    assert machine.asked(Status.RUNNING, timed) == (ExecutionDeadline(deadline_ms=9),)
+    assert machine.asked(Status.SUSPENDED, timed) == ()
+    assert machine.asked(Status.RUNNING, ExecutionData()) == ()
     known = ExecutionData(deadline_ms=9, outcome="SUCCESS")
-    assert machine.tasks(Status.RUNNING, known) == ()
+    assert machine.asked(Status.RUNNING, known) == ()

@@ -15,7 +15,6 @@ from flow.errors import (
     NotRegistered,
 )
 from flow.kernel.machine import (
-    ChangeLog,
     Changes,
     MachineTask,
     MachineType,
@@ -31,7 +30,6 @@ from tests.flow.kernel.tree_model import (
     BELL,
     LAMP,
     WORD,
-    Accident,
     Bell,
     Echo,
     Lamp,
@@ -39,7 +37,6 @@ from tests.flow.kernel.tree_model import (
     Send,
     Wait,
     Word,
-    fail,
     naive_fold,
     new_tree,
 )
@@ -124,7 +121,7 @@ def test_a_tag_tells_the_type_and_its_version() -> None:
 
 def test_a_machine_type_has_no_tasks_unless_it_says_so() -> None:
     """A type without a task function asks for nothing, in any state."""
-    assert [list(BELL.tasks(state, Bell())) for state in Light] == [[], [], []]
+    assert [list(BELL.asked(state, Bell())) for state in Light] == [[], [], []]
     assert BELL.upcasters == {}
 
 
@@ -259,77 +256,3 @@ def test_a_path_tells_the_parent_and_the_key() -> None:
     ]
     with pytest.raises(NodeNotFound, match="b/c"):
         place_of("b/c/d", known)
-
-
-def note(log: ChangeLog, path: str, undone: list[str]) -> None:
-    """Count a transition and remember a node that asks for a timer."""
-    log.number += 1
-    log.undo.append((undone.append, path))
-    log.written.setdefault(path, log.number)
-    log.ask(Ref(path, 1, log.number), [Wait(deadline_ms=log.number)])
-
-
-def collected(log: ChangeLog) -> tuple[object, ...]:
-    """Return what a log has collected."""
-    deleted = [(entry.path, entry.updated) for entry in log.deleted]
-    return log.number, deleted, list(log.written), [output.ref.updated for output in log.outputs]
-
-
-def test_a_log_collects_in_order() -> None:
-    """A node is written once however often it changes; tasks and deletions come one by one."""
-    log = ChangeLog()
-    with log:
-        for path in "bab":
-            note(log, path, [])
-        log.number += 1
-        log.note_deletion("c", list)
-    assert collected(log) == (4, [("c", 4)], ["b", "a"], [1, 2, 3])
-
-
-def test_a_log_goes_back_the_way_it_came() -> None:
-    """A failed block undoes its own part, newest first, and what was collected is as before."""
-    log, undone = ChangeLog(), list[str]()
-    with log:
-        note(log, "a", undone)
-        before = collected(log)
-
-        def write() -> None:
-            note(log, "b", undone)
-            log.number += 1
-            log.note_deletion("c", undone.append, "c")
-            log.forget()
-            note(log, "d", undone)
-
-        with pytest.raises(Accident), log:
-            fail(Accident(), write)
-        assert collected(log) == before
-    assert undone == ["d", "c", "b"]
-    with pytest.raises(Accident), log:
-        raise Accident
-    assert collected(log) == before
-
-
-def test_a_log_is_writable_inside_a_block_only() -> None:
-    """Writing needs an open block, and no reading that seals it."""
-    log = ChangeLog()
-    seen = [log.writable]
-    with log:
-        seen.append(log.writable)
-        log.seal()
-        with log:
-            seen.append(log.writable)
-        seen.append(log.writable)
-        log.unseal()
-        seen.append(log.writable)
-    log.seal()
-    log.unseal()
-    assert [*seen, log.writable] == [False, True, False, False, True, False]
-
-
-def test_a_log_forgets_what_was_taken() -> None:
-    """After a take only the number remains."""
-    log = ChangeLog()
-    with log:
-        note(log, "a", [])
-    log.forget()
-    assert collected(log) == (1, [], [], [])

@@ -1,5 +1,6 @@
 """The tree: what may be done to it, that nothing remains of what failed, and its journal."""
 
+import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -226,6 +227,15 @@ def test_outputs_carry_the_reference_of_their_transition(tree: Tree) -> None:
     )
 
 
+def test_what_is_dissolved_is_no_garbage() -> None:
+    """Nothing of a tree that was let go is in a cycle: the collector finds nothing."""
+    tree = street()
+    gc.collect()
+    tree.dissolve()
+    del tree
+    assert gc.collect() == 0
+
+
 def test_tasks_are_regenerated_from_the_state() -> None:
     """A tree that was loaded asks for what the last transition of each node asked for."""
     tree = new_tree()
@@ -374,10 +384,10 @@ def test_nothing_remains_of_a_failed_root() -> None:
 def test_a_type_whose_tasks_fail_leaves_no_trace() -> None:
     """A node is not made, loaded half, or moved if its own task function raises."""
 
-    def tasks(_state: Light, lamp: Lamp) -> list[MachineTask]:
+    def tasks(lamp: Lamp) -> list[MachineTask]:
         return [Wait(deadline_ms=1), *(Send(destination="") for _ in range(lamp.count))]
 
-    machine = MachineType("faulty", 1, Light, Lamp, tasks)
+    machine = MachineType("faulty", 1, Light, Lamp, dict.fromkeys(Light, tasks))
     tree = Tree.create(Registry().register(machine), machine, Light.RED, Lamp())
     before = portrait(tree)
     with tree.transaction():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
+from flow.errors import IncompatibleType
 from flow.kernel.decide import MACHINES
-from flow.kernel.execution import EXECUTION, ExecutionData
+from flow.kernel.execution import COMMAND, EXECUTION, CommandData, ExecutionData
 from flow.kernel.tree import Tree
 from flow.kernel.turn import Moment, Turn
 from flow.status import Status
@@ -23,6 +26,15 @@ def test_a_turn_knows_both_clocks() -> None:
 
 
 def test_only_what_runs_makes_attempts() -> None:
-    """Of all statuses only RUNNING lets new attempts out."""
+    """Of all statuses only RUNNING lets steps out, and COMPENSATING undos."""
     running = [status for status in Status if turn(status, ExecutionData()).running]
     assert running == [Status.RUNNING]
+    advancing = {status for status in Status if turn(status, ExecutionData()).advancing}
+    assert advancing == {Status.RUNNING, Status.COMPENSATING}
+
+
+def test_only_an_execution_has_turns() -> None:
+    """A tree whose root is something else is not decided about."""
+    tree = Tree.create(MACHINES, COMMAND, Status.SUCCESS, CommandData("abort", "ABORTED"))
+    with pytest.raises(IncompatibleType, match="is command, not execution"):
+        Turn(tree, Moment(5_000))

@@ -70,13 +70,14 @@ class Send(MachineTask):
     count: int = 0
 
 
-def lamp_tasks(state: Light, lamp: Lamp) -> Sequence[MachineTask]:
-    """Return a timer for a red lamp, a message for a green one, nothing for a broken one."""
-    if state is Light.RED:
-        return (Wait(deadline_ms=lamp.count),)
-    if state is Light.GREEN:
-        return (Send(destination="street", count=lamp.count),)
-    return ()
+def wait(lamp: Lamp) -> Sequence[MachineTask]:
+    """Return a timer."""
+    return (Wait(deadline_ms=lamp.count),)
+
+
+def send(lamp: Lamp) -> Sequence[MachineTask]:
+    """Return a message."""
+    return (Send(destination="street", count=lamp.count),)
 
 
 def turn(lamp: Lamp, by: int) -> Lamp:
@@ -84,7 +85,7 @@ def turn(lamp: Lamp, by: int) -> Lamp:
     return Lamp(lamp.count + by)
 
 
-LAMP = MachineType("lamp", 1, Light, Lamp, lamp_tasks)
+LAMP = MachineType("lamp", 1, Light, Lamp, {Light.RED: wait, Light.GREEN: send})
 BELL = MachineType("bell", 1, Light, Bell)
 WORD = MachineType("word", 1, Word, Lamp)
 

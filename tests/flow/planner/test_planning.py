@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, strategies as st
@@ -12,7 +12,8 @@ from flow.errors import FlowError, InvalidOption, InvalidReference, UnknownStep
 from flow.plan import Plan, StartOptions
 from flow.planner.planning import levels, plan, sorted_steps
 from flow.retry import RetryPolicy
-from flow.step import Composed, FromStep, Listed, StepDefinition, StepKind, template_steps
+from flow.step import StepDefinition, StepKind
+from flow.template import Composed, FromStep, Listed, template_steps
 from flow.workflow import WorkflowDefinition
 
 
@@ -33,6 +34,11 @@ def inner(id: str, workflow: WorkflowDefinition, *requires: str) -> StepDefiniti
 def flow(*steps: StepDefinition, **options: Any) -> WorkflowDefinition:
     """Return a workflow called `shop`."""
     return WorkflowDefinition(id="shop", steps=steps, **options)
+
+
+def modes(made: Plan) -> tuple[str, str, int]:
+    """Return what a plan does after an error."""
+    return made.on_error, made.on_undo_error, made.settle_within_ms
 
 
 def named(made: Plan) -> list[list[str]]:
@@ -305,6 +311,55 @@ def test_sub_workflows_are_planned() -> None:
     assert made.steps[0].plan == plan(part, "h", StartOptions(reverse=True))
 
 
+def test_modes_come_from_around() -> None:
+    """The start says it, else the workflow itself, else the one around it, else the default."""
+    quiet = flow(step("x"))
+    own = flow(step("x"), on_error="continue", settle_within_ms=5)
+    around = flow(inner("a", quiet), inner("b", own), on_error="compensate", on_undo_error="stop")
+    assert modes(plan(quiet, "")) == ("stop", "continue", 60_000)
+    made = plan(around, "")
+    assert modes(made) == ("compensate", "stop", 60_000)
+    assert [modes(each.plan) for each in made.steps if each.plan] == [
+        ("compensate", "stop", 60_000),
+        ("continue", "stop", 5),
+    ]
+    made = plan(around, "", StartOptions(on_error="stop", on_undo_error="continue"))
+    assert modes(made) == ("stop", "continue", 60_000)
+    assert [modes(each.plan) for each in made.steps if each.plan] == [
+        ("stop", "continue", 60_000),
+        ("continue", "continue", 5),
+    ]
+
+
+def test_one_definition_has_a_plan_for_each_mode() -> None:
+    """The same sub-workflow inside workflows of different modes is planned for each of them."""
+    part = flow(step("x"))
+    outer = flow(inner("p", part), on_error="compensate")
+    made = plan(flow(inner("p", part), inner("o", outer)), "")
+    first, second = made.steps[0].plan, made.steps[1].plan
+    assert first is not None
+    assert second is not None
+    assert first.on_error == "stop"
+    assert second.steps[0].plan is not None
+    assert second.steps[0].plan.on_error == "compensate"
+
+
+def test_an_undo_is_planned_beside_its_step() -> None:
+    """A step's undo is a planned step without edges, and the others have none."""
+    undo = step("refund")
+    made = plan(flow(step("hold"), step("charge", "hold", undo=undo)), "")
+    assert made.steps[0].undo is None
+    planned = made.steps[1].undo
+    assert planned is not None
+    assert (planned.definition, planned.level, planned.requires, planned.dependents) == (
+        undo,
+        1,
+        (),
+        (),
+    )
+    assert list(made.index) == ["hold", "charge"]
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -357,6 +412,22 @@ def test_unknown_steps_are_refused(options: StartOptions) -> None:
             StartOptions(start_at=("b",), skip=("b",)),
             InvalidOption,
             "the start of workflow 'shop': skip='b' is not possible: at least one step has to run",
+        ),
+        (
+            StartOptions(on_error=cast("Any", "undo")),
+            InvalidOption,
+            (
+                "the start of workflow 'shop': on_error='undo' is not possible: it is one of "
+                "'stop', 'continue', 'compensate'"
+            ),
+        ),
+        (
+            StartOptions(on_undo_error=cast("Any", "compensate")),
+            InvalidOption,
+            (
+                "the start of workflow 'shop': on_undo_error='compensate' is not possible: it is "
+                "one of 'continue', 'stop'"
+            ),
         ),
         (
             StartOptions(fallback={"b": "f"}),

@@ -19,17 +19,8 @@ from flow.errors import (
 )
 from flow.planner import validation
 from flow.planner.validation import check, nested, validate
-from flow.step import (
-    Composed,
-    FromInput,
-    FromOutcome,
-    FromStep,
-    Listed,
-    Literal,
-    StepDefinition,
-    StepKind,
-    Template,
-)
+from flow.step import StepDefinition, StepKind
+from flow.template import Composed, FromInput, FromOutcome, FromStep, Listed, Literal, Template
 from flow.workflow import WorkflowDefinition
 
 

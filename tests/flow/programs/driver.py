@@ -13,13 +13,16 @@ from flow.kernel.events import (
     Attempt,
     Event,
     ExecutionStarted,
+    ResolveRequested,
     ResumeRequested,
+    StepCancelled,
     StepFailed,
     StepSkipped,
     StepStarted,
     StepSucceeded,
     SuspendRequested,
     TimerFired,
+    UndoRequested,
 )
 from flow.kernel.execution import EXECUTION, SUB_WORKFLOW, ExecutionData, execution_clock
 from flow.kernel.machine import Output
@@ -33,6 +36,8 @@ from flow.step import StepDefinition, StepKind
 from flow.workflow import WorkflowDefinition
 
 FAILURE = Failure("builtins.ValueError", "no")
+REFUSED = Failure("flow.errors.InvalidInput", "no", phase="validate")
+"""A failure of a run that surely did not start."""
 SNAPSHOT_EVERY = 5
 
 
@@ -50,6 +55,12 @@ def inner(id: str, *steps: StepDefinition, **options: Any) -> StepDefinition:
     return StepDefinition(
         id=id, kind=StepKind.WORKFLOW, target=workflow.id, workflow=workflow, **values
     )
+
+
+def undoable(id: str, *requires: str, **options: Any) -> StepDefinition:
+    """Return a call step with an undo, which may have a policy of its own."""
+    undo = step("take-back", **options.pop("undo", {}))
+    return step(id, *requires, undo=undo, **options)
 
 
 def planned(*steps: StepDefinition, options: StartOptions | None = None, **definition: Any) -> Plan:
@@ -143,8 +154,8 @@ class View:
         return sorted(timers, key=_deadline)
 
     def due(self) -> list[Output]:
-        """Return the timers that are due; none are while the execution does not run."""
-        if self.status is not Status.RUNNING:
+        """Return the timers that are due; none are while the execution does not go on."""
+        if self.status not in (Status.RUNNING, Status.COMPENSATING):
             return []
         clock = execution_clock(self.data, self.now_ms)
         return [one for one in self.timers() if _deadline(one) <= clock]
@@ -201,9 +212,21 @@ class Run(View):
         """Resume."""
         return self.decide(ResumeRequested(command))
 
-    def abort(self, command: str = "a", reason: str = "") -> Verdict:
+    def abort(self, command: str = "a", reason: str = "", *, compensate: bool = False) -> Verdict:
         """Abort."""
-        return self.decide(AbortRequested(command, reason))
+        return self.decide(AbortRequested(command, reason, compensate))
+
+    def undo(self, *steps: str, command: str = "u") -> Verdict:
+        """Undo steps by hand, or all."""
+        return self.decide(UndoRequested(command, steps))
+
+    def resolve(self, step: str, command: str = "v") -> Verdict:
+        """Say that a failed undo was dealt with."""
+        return self.decide(ResolveRequested(command, step, "by hand"))
+
+    def cancelled(self, path: str, *, began: bool = True) -> Verdict:
+        """Tell that a worker has let go of the last attempt of a step."""
+        return self.decide(StepCancelled(self.attempt(path), began=began))
 
     def wait(self, seconds: float) -> list[Verdict]:
         """Let time pass, and every timer fire that is due by then."""

@@ -14,7 +14,8 @@ from typing import Any
 
 from flow.codec import loads
 from flow.plan import Plan, PlannedStep
-from flow.step import Composed, FromInput, FromStep, Listed, Literal, StepDefinition, Template
+from flow.step import StepDefinition
+from flow.template import Composed, FromInput, FromStep, Listed, Literal, Template
 from tests.flow.programs import model_permits
 
 WELL = ("SUCCESS", "SKIPPED")

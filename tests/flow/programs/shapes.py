@@ -10,7 +10,8 @@ from flow.errors import FlowError
 from flow.plan import Plan, StartOptions
 from flow.planner import plan
 from flow.retry import RetryPolicy
-from flow.step import Composed, FromInput, FromStep, StepDefinition, StepKind, Template
+from flow.step import StepDefinition, StepKind
+from flow.template import Composed, FromInput, FromStep, Template
 from flow.workflow import HOOKS, WorkflowDefinition
 
 LARGEST = 60

@@ -27,6 +27,6 @@ def test_deeper_ones_and_older_ones_come_first() -> None:
     for scope in (root, gone, second, successor, first, second):
         agenda.add(scope)
     gone.closed = True
-    assert [agenda.pop() for _ in range(5)] == [first, second, successor, root, None]
+    assert [agenda.take() for _ in range(5)] == [first, second, successor, root, None]
     agenda.add(first)
-    assert agenda.pop() is first
+    assert agenda.take() is first

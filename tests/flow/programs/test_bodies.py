@@ -5,8 +5,8 @@ from __future__ import annotations
 from flow.codec import assemble, loads
 from flow.codec.bodies import assemble_source
 from flow.failure import Failure
-from flow.programs.bodies import Source, failure_fields
-from flow.step import Composed, FromInput, FromOutcome, FromStep
+from flow.programs.bodies import Assembly, Bodies, Source, failure_fields
+from flow.template import Composed, FromInput, FromOutcome, FromRun, FromStep
 from tests.flow.programs.driver import Run, inner, planned, step
 
 
@@ -78,6 +78,63 @@ def test_a_hook_that_is_a_sub_workflow_gets_the_outcome() -> None:
     seen = input_of(run, "hooks/on_end/steps/x")
     assert isinstance(seen, dict)
     assert seen["status"] == "SUCCESS"
+
+
+def undoing(run: Run, path: str) -> Bodies:
+    """Return the bodies that the undo of a step can refer to."""
+    node = run.tree.node(path)
+    return run.program.bodies_of(run.tree, node).for_undo(node, "order-1:steps/a")
+
+
+def test_an_undo_gets_what_the_run_got() -> None:
+    """Without a mapping of its own an undo gets the input of the run that it takes back."""
+    charge = step("a", input=FromInput(("total",)), undo=step("u"))
+    run = Run(planned(charge)).start()
+    run.succeed("steps/a", b"7")
+    assert value(undoing(run, "steps/a").undo_input()) == 5
+
+
+def test_an_undo_refers_to_the_run() -> None:
+    """An undo's mapping takes from the run, from the step's own output, and from other steps."""
+    mapping = Composed(
+        (
+            ("run", FromRun()),
+            ("key", FromRun(("run_key",))),
+            ("own", FromStep("b", ("id",))),
+            ("other", FromStep("a")),
+        )
+    )
+    charge = step("b", "a", undo=step("u", input=mapping))
+    run = Run(planned(step("a"), charge)).start(b'{"total":5}')
+    run.succeed("steps/a", b"1")
+    run.succeed("steps/b", b'{"id":7}')
+    assert value(undoing(run, "steps/b").undo_input()) == {
+        "run": {
+            "input": {"total": 5},
+            "status": "SUCCESS",
+            "output": {"id": 7},
+            "failure": None,
+            "run_key": "order-1:steps/a",
+            "attempts": 1,
+        },
+        "key": "order-1:steps/a",
+        "own": 7,
+        "other": 1,
+    }
+
+
+def test_the_undo_of_a_failed_run_knows_why() -> None:
+    """A failed run has a failure and no output, even if a fallback stood in for it."""
+    charge = step("a", fallback="f", undo=step("u", input=Composed((("own", FromStep("a")),))))
+    run = Run(planned(charge, step("f"))).start()
+    run.fail("steps/a")
+    run.succeed("steps/f", b"9")
+    bodies = undoing(run, "steps/a")
+    assert value(bodies.undo_input()) == {"own": None}
+    told = value(Assembly(FromRun(), bodies))
+    assert isinstance(told, dict)
+    assert (told["status"], told["output"]) == ("FAILURE", None)
+    assert told["failure"]["message"]
 
 
 def test_outputs() -> None:

@@ -9,7 +9,7 @@ import pytest
 from flow.codec import loads
 from flow.retry import RetryPolicy
 from flow.status import Status
-from flow.step import Composed, FromInput, FromStep, Literal, Template
+from flow.template import Composed, FromInput, FromStep, Literal, Template
 from tests.flow.programs.driver import FAILURE, Run, inner, planned, step
 
 RETRY = RetryPolicy(max_attempts=2, initial=10.0)

@@ -7,7 +7,7 @@ import pytest
 from flow.programs.index import Index
 from flow.retry import RetryPolicy
 from flow.status import Status
-from tests.flow.programs.driver import Run, inner, planned, step
+from tests.flow.programs.driver import Run, inner, planned, step, undoable
 
 RETRY = RetryPolicy(max_attempts=2, initial=10.0)
 
@@ -20,7 +20,7 @@ def test_there_is_no_index_before_and_after() -> None:
     run.start().succeed("steps/a")
     for index in (before, Index.build(plan, run.tree)):
         assert index.at(run.tree.root) is None
-        assert (index.active, index.attempts_out, index.touched.pop()) == (0, 0, None)
+        assert (index.active, index.attempts_out, index.touched.take()) == (0, 0, None)
 
 
 def test_a_loaded_tree_is_counted() -> None:
@@ -37,7 +37,7 @@ def test_a_loaded_tree_is_counted() -> None:
     assert scope is not None
     assert (scope.active, list(scope.retrying)) == (3, [run.tree.node("steps/b")])
     assert index.around(run.tree.node("steps/s/hooks/on_end")).outer is scope
-    assert not scope.has_ready or scope.next_ready() is None
+    assert not scope.ready or scope.next_ready() is None
 
 
 def test_a_cap_holds_after_a_reload() -> None:
@@ -92,3 +92,17 @@ def test_a_fallback_that_is_out_is_not_called_again() -> None:
     run.succeed("steps/b")
     assert run.states == {"steps/a": "FAILURE", "steps/f": "FAILURE", "steps/b": "SUCCESS"}
     assert run.status is Status.SUCCESS
+
+
+def test_what_is_being_undone_is_counted() -> None:
+    """Undos that are out or wait for a retry are found, in sub-workflows too."""
+    sub = inner("s", undoable("x", undo={"retry": RETRY}), undoable("y"))
+    run = Run(planned(sub, step("z", "s"), on_error="compensate")).start()
+    run.succeed("steps/s/steps/x")
+    run.succeed("steps/s/steps/y")
+    run.fail("steps/z")
+    run.fail("steps/s/steps/x/undo")
+    index = run.reload().program._index
+    assert (index.active, index.attempts_out) == (2, 1)
+    assert list(index.unwindings) == ["", "steps/s"]
+    assert [scope.owner.path for scope in index.compensating()] == [""]

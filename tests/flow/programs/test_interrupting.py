@@ -7,7 +7,7 @@ from flow.kernel.decide import Accepted, Dropped
 from flow.kernel.events import StepSucceeded
 from flow.retry import RetryPolicy
 from flow.status import Status
-from tests.flow.programs.driver import Run, inner, planned, step
+from tests.flow.programs.driver import Run, inner, planned, step, undoable
 
 RETRY = RetryPolicy(max_attempts=2, initial=100.0)
 
@@ -86,3 +86,24 @@ def test_an_abort_reaches_what_is_to_be_tried_again() -> None:
     assert run.states["steps/t"] == "PENDING"
     run.abort()
     assert set(run.states.values()) == {"ABORTED"}
+
+
+def test_an_abort_reaches_what_is_being_undone() -> None:
+    """Undos that are out, wait for a retry or for their turn are aborted, and can go out later."""
+    undo = {"retry": RETRY}
+    steps = (undoable("x"), undoable("y", undo=undo), undoable("z"), undoable("w", "x"))
+    run = Run(planned(inner("s", *steps, on_error="compensate"), step("a"))).start()
+    for name in "xyz":
+        run.succeed(f"steps/s/steps/{name}")
+    run.fail("steps/s/steps/w")
+    run.fail("steps/s/steps/y/undo")
+    run.succeed("steps/s/steps/z/undo")
+    assert run.states["steps/s/steps/x/undo"] == "PENDING"
+    run.abort()
+    undos = {path: state for path, state in run.states.items() if path.endswith("undo")}
+    assert sorted(undos.values()) == ["ABORTED", "ABORTED", "ABORTED", "SUCCESS"]
+    assert run.states["steps/s"] == "ABORTED"
+    assert (run.program.attempts_out, run.timers()) == (0, [])
+    run.succeed("steps/a")
+    run.undo()
+    assert run.out == ["steps/s/steps/y/undo", "steps/s/steps/w/undo"]

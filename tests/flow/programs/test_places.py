@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flow.codec.bodies import assemble_source
 from flow.programs import places
-from flow.step import FromInput
-from tests.flow.programs.driver import Run, inner, planned, step
+from flow.template import FromInput
+from tests.flow.programs.driver import Run, inner, planned, step, undoable
 
 
 def test_every_node_has_its_place() -> None:
@@ -37,3 +37,11 @@ def test_bodies_know_what_is_around_them() -> None:
     run = Run(plan).start(b'{"total":5}')
     bodies = places.bodies_at(plan, run.tree, run.tree.node("steps/s/steps/t"))
     assert assemble_source(bodies.input(), "the test") == b"5"
+
+
+def test_an_undo_has_the_place_of_its_step() -> None:
+    """An undo is planned with the step that it stands below."""
+    run = Run(planned(inner("s", undoable("x"), on_error="compensate"))).start()
+    run.fail("steps/s/steps/x")
+    undo = run.tree.node("steps/s/steps/x/undo")
+    assert places.planned(run.plan, undo).definition.id == "take-back"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flow.status import Status
-from tests.flow.programs.driver import Run, inner, planned, step
+from tests.flow.programs.driver import REFUSED, Run, inner, planned, step
 
 
 def test_failures_run_again_and_results_stay() -> None:
@@ -94,3 +94,44 @@ def test_caps_hold_when_sub_workflows_are_tried_again() -> None:
     run.succeed("steps/s/steps/x")
     run.reload().succeed("steps/t/steps/y")
     assert run.stands("SUCCESS")
+
+
+def test_what_was_kept_back_runs_after_all() -> None:
+    """Steps that were skipped for a failure are forgotten, and run when it is mended."""
+    run = Run(planned(step("a"), step("b", "a"), step("c"), on_error="continue")).start()
+    run.fail("steps/a")
+    run.succeed("steps/c")
+    assert run.status is Status.FAILURE
+    run.resume()
+    assert run.states == {"steps/a": "RUNNING", "steps/c": "SUCCESS"}
+    run.reload().succeed("steps/a")
+    run.succeed("steps/b")
+    assert run.stands("SUCCESS")
+
+
+@pytest.mark.parametrize("fallback", ["", "f"])
+def test_a_sub_workflow_with_nothing_to_take_back_runs_again(fallback: str) -> None:
+    """One that ended in COMPENSATED before anything began is tried again like a failure."""
+    sub = inner("s", step("x"), on_error="compensate", fallback=fallback)
+    stand_in = [inner("f", step("y"), on_error="compensate")] if fallback else []
+    run = Run(planned(sub, *stand_in)).start()
+    run.fail("steps/s/steps/x", REFUSED)
+    if fallback:
+        run.fail("steps/f/steps/y", REFUSED)
+    assert run.states["steps/s"] == "COMPENSATED"
+    assert run.status is Status.FAILURE
+    run.reload().resume()
+    assert run.out == ["steps/s/steps/x"]
+    run.succeed("steps/s/steps/x")
+    assert run.stands("SUCCESS")
+
+
+def test_a_compensated_sub_workflow_that_may_fail_stays() -> None:
+    """What an optional one did not do, it does not do later either."""
+    sub = inner("s", step("x"), on_error="compensate", optional=True)
+    run = Run(planned(sub, step("a"))).start()
+    run.fail("steps/s/steps/x", REFUSED)
+    run.fail("steps/a")
+    run.resume()
+    assert run.out == ["steps/a"]
+    assert run.states["steps/s"] == "COMPENSATED"

@@ -43,11 +43,11 @@ def test_steps_are_ready_when_all_before_them_is_done() -> None:
     end(scope, "a")
     assert take_all(scope) == []
     end(scope, "b")
-    assert scope.has_ready
+    assert scope.ready
     assert take_all(scope) == ["c"]
-    assert (scope.active, scope.done, scope.has_ready) == (1, False, False)
+    assert (scope.active, scope.left, scope.ready) == (1, 1, [])
     end(scope, "c")
-    assert (scope.active, scope.done) == (0, True)
+    assert (scope.active, scope.left) == (0, 0)
 
 
 def test_scopes_of_one_plan_share_nothing_that_changes() -> None:
@@ -62,8 +62,8 @@ def test_scopes_of_one_plan_share_nothing_that_changes() -> None:
         end(scope, "a")
         assert take_all(scope) == ["b"]
         end(scope, "b")
-        assert scope.done
-    assert not first.done
+        assert not scope.left
+    assert first.left
     assert take_all(first) == ["a"]
     assert plan.notes["outset"] is worked_out
 
@@ -73,7 +73,7 @@ def test_satisfying_twice_counts_once() -> None:
     scope = scope_of(step("a"), step("b"))
     scope.satisfy(0)
     scope.satisfy(0)
-    assert not scope.done
+    assert scope.left
     assert take_all(scope) == ["b"]
 
 
@@ -86,9 +86,9 @@ def test_a_fallback_satisfies_nobody_by_itself() -> None:
     scope.call_in(fallback)
     assert take_all(scope) == ["f"]
     end(scope, "f")
-    assert not scope.done
+    assert scope.left
     end(scope, "a", "b")
-    assert scope.done
+    assert not scope.left
 
 
 def test_a_fallback_with_requirements_waits_to_be_called() -> None:
@@ -183,3 +183,43 @@ def test_failing_stops_what_is_inside() -> None:
         True,
     )
     assert (root.depth, inside.depth, deeper.depth) == (0, 1, 2)
+
+
+def test_blocking_takes_what_depends_on_a_step_out() -> None:
+    """What is behind a failed step does not go out and is not waited for; with a barrier too."""
+    steps = (step("a"), step("b", "a"), step("c", "b"), step("d"), step("e", "d"))
+    for barrier in (False, True):
+        scope = scope_of(*steps, barrier=barrier)
+        names = {scope.plan.steps[number].definition.id: number for number in range(5)}
+        assert take_all(scope) == ["a", "d"]
+        scope.vacate(names["a"])
+        scope.block(names["a"])
+        found: list[int] = []
+        for number in scope.blocks(names["a"]):
+            found.append(number)
+            scope.block(number)
+        assert found == [names["b"], names["c"]]
+        end(scope, "d")
+        assert take_all(scope) == ["e"]
+        end(scope, "e")
+        assert scope.left == 0
+
+
+def test_what_is_known_is_not_blocked() -> None:
+    """A step with a known result is passed by, and so is a fallback that requires a failed step."""
+    scope = scope_of(step("a"), step("b", "a", fallback="f"), step("f", "a"), step("c", "b"))
+    scope.satisfy(scope.plan.index["b"])
+    assert list(scope.blocks(scope.plan.index["a"])) == []
+
+
+def test_what_fails_goes_on_only_by_its_mode() -> None:
+    """With `continue` a failure stops nothing, unless time is up; a compensation stops all."""
+    for mode, stops in (("stop", True), ("compensate", True), ("continue", False)):
+        scope = scope_of(step("a"), on_error=mode)
+        assert not scope.failing
+        scope.fail(Failure("x", ""), 1)
+        assert (scope.failing, scope.halted) == (stops, stops)
+        scope.expired = True
+        assert scope.failing
+    tree = Tree.create(MACHINES, EXECUTION, Status.COMPENSATING, ExecutionData())
+    assert Scope(planned(step("a"), on_error="continue"), tree.root).failing

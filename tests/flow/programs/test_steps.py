@@ -10,10 +10,12 @@ import pytest
 
 from flow.codec import assemble, loads
 from flow.plan import Plan, StartOptions
+from flow.programs import places
 from flow.programs.steps import StepsProgram
 from flow.retry import RetryPolicy
 from flow.status import Status
-from flow.step import FromInput, FromStep, StepDefinition, StepKind
+from flow.step import StepDefinition, StepKind
+from flow.template import FromInput, FromStep
 from tests.flow.programs.driver import Run, inner, planned, step
 
 CHAIN = (step("a"), step("b", "a"), step("c", "b"))
@@ -156,6 +158,14 @@ def expect_total(run: Run) -> None:
     assert run.program.definition(node).input == FromInput(("total",))
 
 
+def expect_undo(run: Run) -> None:
+    """Check that the step can be taken back."""
+    run.abort(compensate=True)
+    run.succeed("steps/a")
+    assert run.out == ["steps/a/undo"]
+    assert run.program.definition(run.tree.node("steps/a/undo")).target == "service.u"
+
+
 def expect_order(run: Run) -> None:
     """Check that the second step comes after the first."""
     assert drive(run) == ["a", "b"]
@@ -172,6 +182,7 @@ STEP_OPTIONS: list[tuple[dict[str, Any], dict[str, Any], Callable[[Run], None]]]
     ({"start_within_ms": 1_000}, {}, expect_a_timer),
     ({"input": FromInput(("total",))}, {}, expect_total),
     ({}, {"input": FromStep("a")}, expect_order),
+    ({"undo": step("u")}, {}, expect_undo),
 ]
 
 
@@ -192,7 +203,8 @@ def test_an_option_for_each_field() -> None:
     elsewhere = {"id", "workflow", "heartbeat_ms", "at_most_once"}
     assert set(StepDefinition._fields) - named == elsewhere
     rows = " ".join(row[0] for row in START_OPTIONS)
-    assert {item.name for item in fields(StartOptions)} - set(rows.split()) == {"timeout_ms"}
+    others = {"timeout_ms", "on_error", "on_undo_error"}
+    assert {item.name for item in fields(StartOptions)} - set(rows.split()) == others
 
 
 # ------------------------------------------------------------------------- the public names
@@ -207,8 +219,8 @@ def test_a_program_is_attached_to_what_was_loaded() -> None:
     program = StepsProgram.attach(plan, assemble, run.journal.load())
     assert (program.plan, program.attempts_out, program.timeout_ms) == (plan, 2, None)
     node = run.tree.node("steps/s/steps/x")
-    assert program.plan_of(node) is plan.steps[plan.index["s"]].plan
-    assert program.planned(node).definition.id == "x"
+    assert places.plan_of(plan, node) is plan.steps[plan.index["s"]].plan
+    assert places.planned(plan, node).definition.id == "x"
     assert program.definition(run.tree.node("steps/a")).id == "a"
 
 

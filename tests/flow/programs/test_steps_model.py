@@ -38,7 +38,7 @@ from flow.kernel.events import (
 )
 from flow.kernel.steps import STEP
 from flow.plan import Plan
-from flow.programs import sending
+from flow.programs import places, sending
 from flow.status import Status
 from tests.flow.programs import model_permits
 from tests.flow.programs.driver import FAILURE, Run
@@ -329,10 +329,10 @@ class Execution(RuleBasedStateMachine):
 def expect_allowed(run: Run, path: str) -> None:
     """Check that a step may be sent, by the definition alone."""
     node = run.tree.node(path)
-    step = run.program.planned(node)
+    step = places.planned(run.plan, node)
     policy = step.definition.retry
     assert node.read(STEP).spent < (1 if policy is None else policy.max_attempts)
-    plan = run.program.plan_of(node)
+    plan = places.plan_of(run.plan, node)
     for number in step.requires:
         assert is_satisfied(run, plan, path, number)
 

@@ -11,6 +11,7 @@ from hypothesis import given, strategies as st
 from flow import codec
 from flow.errors import CorruptRecord, FlowError, UnknownExecution
 from flow.failure import Failure
+from flow.kept import Kept
 from flow.kernel.events import Attempt
 from flow.names import BODY_LIMIT
 from flow.ports import Envelope
@@ -179,12 +180,16 @@ nothing = {
     "retry_after_ms": st.none(),
     "asked_to_retry": st.just(value=False),
 }
+fields = st.dictionaries(texts.filter(bool), st.just(b'{"a":[9007199254740993,null]}'), max_size=3)
+keeps = st.none() | st.builds(Kept, fields, fields, fields).filter(any)
 successes = st.builds(
     StepReply,
     outcome=st.just(Outcome.SUCCESS),
     body=bodies,
     headers=headers,
     reason=st.just(""),
+    began=st.just(value=True),
+    kept=keeps,
     **nothing,
 )
 skips = st.builds(
@@ -193,11 +198,24 @@ skips = st.builds(
     body=st.just(b"null"),
     headers=headers,
     reason=texts,
+    began=st.booleans(),
+    kept=keeps,
+    **nothing,
+)
+cancellations = st.builds(
+    StepReply,
+    outcome=st.just(Outcome.CANCELLED),
+    body=st.just(b"null"),
+    headers=headers,
+    reason=st.just(""),
+    began=st.booleans(),
+    kept=st.none(),
     **nothing,
 )
 replies = (
     successes
     | skips
+    | cancellations
     | st.builds(
         StepReply,
         outcome=st.just(Outcome.FAILURE),
@@ -208,6 +226,8 @@ replies = (
         retryable=st.booleans(),
         retry_after_ms=st.none() | numbers,
         asked_to_retry=st.booleans(),
+        began=st.just(value=True),
+        kept=keeps,
     )
 )
 
@@ -223,6 +243,20 @@ def test_a_step_reply_is_read_as_it_was_written(reply: StepReply, correlation: s
 def test_a_reply_of_a_plain_worker_is_a_success() -> None:
     """A worker in any language need only send the result back."""
     assert StepReply.read(Envelope("", b"[1]")) == StepReply(outcome=Outcome.SUCCESS, body=b"[1]")
+
+
+def test_a_success_says_nothing_of_itself() -> None:
+    """The reply of a handler that succeeded has the headers of its user, and no other."""
+    reply = StepReply(outcome=Outcome.SUCCESS, body=b"1", headers={"tenant": "a"})
+    assert reply.envelope("m", "c").headers == {"tenant": "a"}
+    skip = StepReply(outcome=Outcome.SKIP, reason="closed")
+    assert skip.envelope("m", "c").headers == {"flow-outcome": "skip"}
+
+
+def test_who_asks_is_told_only_if_it_is_known() -> None:
+    """A request without an actor and an execution has no headers."""
+    assert Request("list", {}).envelope("m").headers == {}
+    assert Request("list", {}, actor="me").envelope("m").headers == {"flow-actor": "me"}
 
 
 @pytest.mark.parametrize("body", [b"{", b"NaN", b"[" * 100 + b"]" * 100, b" " * BODY_LIMIT + b"1"])

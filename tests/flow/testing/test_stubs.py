@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from flow import Fail, Message, StepContext
+from flow import Fail, Message, StepContext, UndoContext
 from flow.errors import BindingError, InvalidInput, InvalidName, TooLarge
-from flow.handler import bind
+from flow.handler import bind, bind_prepare
 from flow.testing import NEVER, Call, VirtualClock
-from flow.testing.stubs import Spy, Stub
+from flow.testing.stubs import Hook, Spy, Stub
 
 
 @dataclass
@@ -125,3 +125,39 @@ async def test_calls_are_noted() -> None:
     assert spy.is_async
     assert await call(spy) == (b'"instead"', {})
     assert len(calls) == 2
+
+
+async def test_a_hook_rests_while_a_stub_answers() -> None:
+    """What answers in place of an endpoint answers in place of its prepare hook too."""
+    seen = list[int]()
+
+    async def look(order: Order, context: StepContext) -> None:
+        seen.append(order.total)
+        del context
+
+    async def charge(order: Order) -> int:
+        return order.total
+
+    run = bind(charge)
+    spy = Spy("a.b", run.handler, lambda _call: None, nullcontext)
+    hook = Hook(bind_prepare(look, run), spy)
+    assert (hook.is_async, hook.wants_context) == (True, True)
+    assert await call(hook, b'{"total":5}') == (b"null", {})
+    assert seen == [5]
+    spy.stub = stub(7)
+    assert hook.is_async is False
+    assert await call(hook, b'{"total":6}') == (b"null", {})
+    assert seen == [5]
+
+
+async def test_a_stub_of_an_undo_gets_the_run() -> None:
+    """A function in place of an undo may want what an undo wants."""
+
+    def undo(order: Order, context: UndoContext[int]) -> list[Any]:
+        return [order.total, context.output]
+
+    context: UndoContext[int] = UndoContext(endpoint="a.b")
+    body = b'{"input":{"total":5},"status":"SUCCESS","output":6}'
+    handler = stub(undo)
+    args, kwargs = handler.arguments(body, {}, context)
+    assert handler.encode(await handler.function(*args, **kwargs)) == (b"[5,6]", {})

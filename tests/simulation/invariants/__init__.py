@@ -91,7 +91,8 @@ innocence
     innocent failure
         Each failure that is recorded is one that a call of the handler had.
     failures have reasons
-        An execution fails only when a step of it has failed, or when its own time is up.
+        An execution fails only when a step or an undo has failed, or when its own time is
+        up.
     incidents are real
         A step that runs at most once counts as silent only if something had gone wrong.
 
@@ -106,6 +107,36 @@ effects
     one run per permit
         The handler of a step that runs at most once begins only once for each committed
         permit.
+
+undoing
+    what is compensated is undone
+        Every run of a compensated execution that has begun has one undo, which has ended
+        well.
+    failed undos are incidents
+        An undo that has failed is an incident, which names it, and no compensation was
+        clean.
+    forward while it is undone
+        No step goes out in a workflow that is taken back, from the moment in which that
+        begins.
+    halted undos wait
+        Where undos stop when one has failed, no other one goes out after that.
+    undone before it was settled
+        An undo goes out only when nothing of its step is out, and it is known what that
+        did.
+    undone once
+        An undo that has ended well is not made again, nor deleted, whatever happens.
+    undone before its dependents
+        A step is undone when all that depends on it is undone, across what never ran.
+
+taking_back
+    effects are taken back
+        A store of effects with tombstones holds nothing of what was undone, at any time
+        after it.
+    run after its undo
+        What begins after its undo has begun is a copy of an attempt that had begun
+        before.
+    undone and never begun
+        Nothing is undone that never began: no handler of it, in no process.
 
 timers
     timers are not early
@@ -145,7 +176,8 @@ trees
 
 journal
     ends are final
-        What has ended changes no more; only a command lets a failed execution go on.
+        What has ended changes no more; only commands let an execution go on, or be taken
+        back.
     journal numbers without gaps
         Each record of an execution has the number that follows the one before, from 1 on.
     only declared states

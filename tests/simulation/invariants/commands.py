@@ -148,6 +148,8 @@ def _wants(node: Node, row: Row) -> bool:
             present = node.attempt == row.attempt and data.get("epoch", 0) == row.epoch
             return node.state == "RUNNING" and present and not data.get("permit")
         case "CancelStep":
-            return node.state != "RUNNING" or node.attempt != row.attempt
+            # What somebody waited for, and was heard of, need not be cancelled any more.
+            is_settled = data.get("settle_ms") is not None and not data.get("unsettled")
+            return not is_settled and (node.state != "RUNNING" or node.attempt != row.attempt)
         case _:
             return node.state == "SUCCESS"

@@ -18,8 +18,10 @@ from tests.simulation.invariants import (
     requirements,
     results,
     starts,
+    taking_back,
     timers,
     trees,
+    undoing,
 )
 from tests.simulation.invariants.base import Invariant
 
@@ -36,6 +38,8 @@ _MODULES: Final = (
         messages,
         innocence,
         effects,
+        undoing,
+        taking_back,
         timers,
         remembering,
     ),

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tests.simulation.folding import Change, Committed, Node, walk_steps
+from tests.simulation.folding import Change, Committed, Node, Recorded, walk_steps
 from tests.simulation.invariants.base import Evidence, Invariant
 from tests.simulation.invariants.inputs import locate
 from tests.simulation.ledger import Began
+from tests.simulation.undos import UNDO
 
 __all__ = [
     "AttemptsAreSpentByReports",
@@ -84,7 +85,10 @@ class AttemptsAreSpentByReports(Invariant):
 
 
 class FailuresHaveReasons(Invariant):
-    """An execution fails only when a step of it has failed, or when its own time is up."""
+    """An execution fails only when a step or an undo has failed, or when its own time is up.
+
+    One that had succeeded and is undone in part counts as failed for that.
+    """
 
     name = "failures have reasons"
 
@@ -98,13 +102,16 @@ class FailuresHaveReasons(Invariant):
             steps = walk_steps(change.execution.nodes)
             kind = root.data.get("failure", {}).get("type", "")
             by_mapping = any(kind.endswith(error) for error in BEFORE_THE_HANDLER)
-            by_time = kind.endswith("DeadlineExceeded")
-            if not (any(node.state == "FAILURE" for node in steps) or by_mapping or by_time):
+            by_name = kind.endswith(("DeadlineExceeded", "StepsUndone"))
+            if not (any(node.state == "FAILURE" for node in steps) or by_mapping or by_name):
                 self.broken(f"{change.id} is FAILURE ({kind}), and no step of it has failed")
 
 
 class FailuresArePlanned(Invariant):
-    """An execution ends in FAILURE only if the plan of its own handlers says that it may."""
+    """An execution ends in FAILURE only if the plan of its own handlers says that it may.
+
+    Or if a person has undone it in part, or it is not known what became of a step.
+    """
 
     name = "no innocent execution fails"
 
@@ -115,9 +122,20 @@ class FailuresArePlanned(Invariant):
             if execution.root.state != "FAILURE":
                 continue
             seed = scenario.seed_of(execution.id)
-            if not scenario.program_of(execution.id).may_fail(seed):
-                why = execution.root.data.get("failure", {})
+            program, why = scenario.program_of(execution.id), execution.root.data.get("failure", {})
+            is_planned = program.may_fail(seed) or why.get("type", "").endswith("StepsUndone")
+            if not is_planned and not self._has_failed_undo(program, seed, execution):
                 self.broken(f"{execution.id} is FAILURE, which its handlers never planned: {why}")
+
+    def _has_failed_undo(self, program: Any, seed: str, execution: Recorded) -> bool:
+        """Return whether an undo has failed as its handler planned it, or was never sent."""
+        for node in walk_steps(execution.nodes):
+            if not node.path.endswith(UNDO) or node.state != "FAILURE":
+                continue
+            is_unknown = node.data.get("failure", {}).get("type", "").endswith("OutcomeUnknown")
+            if is_unknown or program.undo_may_fail(seed, node.path):
+                return True
+        return False
 
 
 class IncidentsAreReal(Invariant):

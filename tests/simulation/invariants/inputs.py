@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
-from flow.step import (
+from flow.step import StepDefinition
+from flow.template import (
     Composed,
     FromInput,
     FromOutcome,
+    FromRun,
     FromStep,
     Listed,
     Literal,
-    StepDefinition,
     Template,
 )
 from flow.workflow import WorkflowDefinition
-from tests.simulation.folding import Recorded
+from tests.simulation.folding import Node, Recorded
+from tests.simulation.undos import UNDO, run_of
 
 __all__ = ["UNKNOWN", "Definitions", "expected_input", "locate"]
 
@@ -38,11 +40,15 @@ def locate(
     Args:
         definitions: All definitions by their hashes.
         execution: The execution.
-        path: The path of a step or a hook.
+        path: The path of a step, of its undo, or of a hook.
 
     Returns:
         None if its definition is not known, or there is no such step.
     """
+    if path.endswith(UNDO):
+        run = locate(definitions, execution, run_of(path))
+        undo: StepDefinition | None = None if run is None else run[0].undo
+        return None if run is None or undo is None else (undo, run[1], run[2])
     workflow = definitions.get(execution.summary.definition)
     prefix, rest = "", path
     while workflow is not None:
@@ -66,7 +72,7 @@ def expected_input(definitions: Definitions, execution: Recorded, path: str) -> 
     Args:
         definitions: All definitions by their hashes.
         execution: The execution.
-        path: The path of a step or a hook.
+        path: The path of a step, of its undo, or of a hook.
 
     Returns:
         UNKNOWN if that is not worked out here, as for hooks.
@@ -83,8 +89,11 @@ class _Inputs:
     def __init__(self, definitions: Definitions, execution: Recorded) -> None:
         self._definitions = definitions
         self._execution = execution
+        self._undone = ""
 
     def of(self, path: str) -> Any:
+        if path.endswith(UNDO):
+            return self._of_undo(path)
         found = locate(self._definitions, self._execution, path)
         options = self._execution.nodes["input"].data.get("options", {})
         is_hook = path.rpartition("/")[0].endswith("hooks")
@@ -98,6 +107,34 @@ class _Inputs:
             return self.of(f"{prefix}steps/{instead.id}")
         return self._input_of(prefix)
 
+    def _of_undo(self, path: str) -> Any:
+        found, self._undone = locate(self._definitions, self._execution, path), run_of(path)
+        if found is None:
+            raise _UnknownValueError
+        undo, workflow, prefix = found
+        if undo.input is None:
+            return self.of(self._undone)
+        return self._fill(undo.input, workflow, prefix)
+
+    def _run(self) -> Mapping[str, Any]:
+        """Return what is recorded of the run that is undone."""
+        node = self._execution.nodes[self._undone]
+        failure = node.data.get("failure")
+        return {
+            "input": self.of(self._undone),
+            "status": node.state,
+            "output": node.data.get("output"),
+            "failure": failure
+            and {
+                "type": failure["type"],
+                "message": failure["message"],
+                "step": failure.get("step", ""),
+                "fields": failure.get("fields", {}),
+            },
+            "run_key": f"{self._execution.id}:{self._undone}",
+            "attempts": node.attempt,
+        }
+
     def _input_of(self, prefix: str) -> Any:
         """Return the input of the workflow whose steps have this prefix."""
         if not prefix:
@@ -107,7 +144,10 @@ class _Inputs:
     def _output_of(self, workflow: WorkflowDefinition, prefix: str, name: str) -> Any:
         node = self._execution.nodes.get(f"{prefix}steps/{name}")
         step = next(each for each in workflow.steps if each.id == name)
-        if node is not None and node.state in {"SUCCESS", "SKIPPED"}:
+        if node is not None and node.path == self._undone:
+            # What it gave itself, however it has ended, and not what stood in for it.
+            return node.data.get("output")
+        if node is not None and _has_result(node):
             if node.kind == "step":
                 return node.data.get("output")
             inner = cast("WorkflowDefinition", step.workflow)
@@ -131,8 +171,18 @@ class _Inputs:
                 return {name: self._fill(each, workflow, prefix) for name, each in fields}
             case Listed(items=items):
                 return [self._fill(each, workflow, prefix) for each in items]
+            case FromRun(path=path):
+                return _look(self._run(), path)
             case FromOutcome():
                 raise _UnknownValueError
+
+
+def _has_result(node: Node) -> bool:
+    """Return whether a step has succeeded, even if it is undone by now."""
+    was_undone = node.state in {"COMPENSATING", "COMPENSATED", "FAILURE"}
+    if node.kind == "sub-workflow" and was_undone:
+        return not node.data.get("failure")
+    return node.state in {"SUCCESS", "SKIPPED"}
 
 
 def _look(value: Any, path: tuple[str | int, ...]) -> Any:

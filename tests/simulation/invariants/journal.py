@@ -7,6 +7,7 @@ from typing import Final
 
 from tests.simulation.folding import ENDED, Change, Committed, Node
 from tests.simulation.invariants.base import Invariant
+from tests.simulation.undos import UNDO
 
 __all__ = [
     "EndsAreFinal",
@@ -25,7 +26,12 @@ EXECUTIONS: Final = frozenset(
 )
 STATES: Final[Mapping[str, frozenset[str]]] = {
     "execution": EXECUTIONS,
-    "sub-workflow": frozenset({"PENDING", "RUNNING", "SUCCESS", "FAILURE", "ABORTED"}),
+    "sub-workflow": frozenset(
+        {
+            *("PENDING", "RUNNING", "COMPENSATING"),
+            *("SUCCESS", "FAILURE", "ABORTED", "COMPENSATED"),
+        }
+    ),
     "step": frozenset(
         {"PENDING", "RUNNING", "RETRYING", "SUCCESS", "FAILURE", "SKIPPED", "ABORTED"}
     ),
@@ -35,6 +41,8 @@ STATES: Final[Mapping[str, frozenset[str]]] = {
 }
 """The states that are declared, by machine type, written down once more."""
 WRITTEN_ONCE: Final = frozenset({"input", "command"})
+OF_SETTLING: Final = frozenset({"unsettled", "began", "output", "failure", "ended_at"})
+"""What changes in a step when it is heard what became of an attempt that was ended by force."""
 
 
 class NumbersWithoutGaps(Invariant):
@@ -118,7 +126,10 @@ class TransitionsGrow(Invariant):
 
 
 class EndsAreFinal(Invariant):
-    """What has ended changes no more; only a command lets a failed execution go on."""
+    """What has ended changes no more; only commands let an execution go on, or be taken back.
+
+    What was ended by force may be settled later.
+    """
 
     name = "ends are final"
 
@@ -132,17 +143,34 @@ class EndsAreFinal(Invariant):
     def _look(self, change: Change, root: Node) -> None:
         if root.state == "FAILURE" and change.has_cause("ResumeRequested"):
             return
+        if root.state != "COMPENSATED" and change.has_cause("UndoRequested", "ResolveRequested"):
+            return
+        is_heard = change.has_cause("StepSucceeded", "StepFailed", "StepSkipped", "StepCancelled")
         changed = [
             path
             for path, before in change.before.items()
             if path in change.execution.nodes
             and change.execution.nodes[path] != before
             and change.execution.nodes[path].kind in {"execution", "sub-workflow", "step", "input"}
+            and not (is_heard and _is_settled(before, change.execution.nodes[path]))
         ]
         if changed or change.gone:
             causes = ", ".join(cause.type for cause in change.causes)
             names = [*map(repr, changed), *change.gone]
             self.broken(f"{change.id} was {root.state}: {names} changed, because of {causes}")
+
+
+def _is_settled(before: Node | None, after: Node) -> bool:
+    """Return whether nothing has happened to a step but that it was heard what it had done."""
+    if before is None or before.kind != "step":
+        return False
+    if before.path.endswith(UNDO) and (before.state, after.state) == ("PENDING", "SKIPPED"):
+        # It was held back, and need not be done, for its run never began.
+        return True
+    names = {*before.data, *after.data}
+    changed = {name for name in names if before.data.get(name) != after.data.get(name)}
+    is_heard = before.data.get("unsettled", False) and not after.data.get("unsettled", False)
+    return is_heard and before.state == after.state and changed <= OF_SETTLING
 
 
 class RowsTellTheTree(Invariant):

@@ -8,6 +8,7 @@ from typing import Final
 from flow.ports import Publication, Settlement
 from flow.runtime import protocol
 from tests.simulation.invariants.base import Evidence, Invariant
+from tests.simulation.invariants.inputs import locate
 
 __all__ = ["AcknowledgedIsCommitted"]
 
@@ -58,7 +59,12 @@ class AcknowledgedIsCommitted(Invariant):
         execution = self.model.executions.get(name)
         nodes = () if execution is None else execution.nodes.values()
         node = next((each for each in nodes if each.created == int(created)), None)
-        if execution is None or node is None or node.state != "RUNNING":
+        if execution is None or node is None:
             return False
         is_present = node.attempt == int(attempt) and node.data.get("epoch", 0) == int(epoch)
-        return is_present and execution.root.data.get("epoch", 1) == int(epoch)
+        if node.data.get("unsettled"):
+            # Its undo has to know what became of it, if it has one.
+            found = locate(self.model.definitions, execution, node.path)
+            return is_present and found is not None and found[0].undo is not None
+        is_now = execution.root.data.get("epoch", 1) == int(epoch)
+        return is_present and is_now and node.state == "RUNNING"

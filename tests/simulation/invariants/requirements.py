@@ -101,8 +101,9 @@ def _is_done(execution: Recorded, workflow: WorkflowDefinition, prefix: str, nam
     if node is None:
         return False
     if node.state in {"SUCCESS", "SKIPPED"}:
-        return True
-    if node.state != "FAILURE":
+        # What is skipped because another one has failed lets nobody go on.
+        return not node.data.get("blocked_by")
+    if node.state not in {"FAILURE", "COMPENSATED"}:
         return False
     step = next(each for each in workflow.steps if each.id == name)
     stands_in = execution.nodes.get(f"{prefix}steps/{_fallback(execution, step)}")

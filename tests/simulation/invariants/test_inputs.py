@@ -8,17 +8,8 @@ import pytest
 
 from flow.ports import ExecutionSummary
 from flow.status import Status
-from flow.step import (
-    Composed,
-    FromInput,
-    FromOutcome,
-    FromStep,
-    Listed,
-    Literal,
-    StepDefinition,
-    StepKind,
-    Template,
-)
+from flow.step import StepDefinition, StepKind
+from flow.template import Composed, FromInput, FromOutcome, FromStep, Listed, Literal, Template
 from flow.workflow import WorkflowDefinition
 from tests.simulation.folding import Node, Recorded
 from tests.simulation.invariants.inputs import UNKNOWN, expected_input, locate

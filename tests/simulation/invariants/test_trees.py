@@ -43,7 +43,7 @@ def test_a_tree_that_is_not_the_fold_is_seen() -> None:
     node = engine.residents._live[ID].tree.node("steps/a")
     engine = resident(plant)
     other = engine.residents._live[ID].tree.node("steps/a")
-    other.put(other.state, type(other.data)(attempt=7), other.updated)
+    other.data = type(other.data)(attempt=7)
     assert node.data != other.data
     assert plant.names() == {"journal is the tree"}
 
@@ -56,7 +56,7 @@ def test_what_is_under_way_is_not_compared(excuse: str) -> None:
     engine = resident(plant)
     live = engine.residents._live[ID]
     node = live.tree.node("steps/a")
-    node.put(node.state, type(node.data)(attempt=7), node.updated)
+    node.data = type(node.data)(attempt=7)
     match excuse:
         case "touched":
             engine.committer.batch.touches[ID] = live

@@ -16,6 +16,7 @@ FIRST_SILENCE_MS: Final = 60_000
 LONGEST_SILENCE_MS: Final = 3_600_000
 LONG_MS: Final = 600_000
 DEFAULT_BEAT_MS: Final = 30_000
+TIMERS: Final = ("RetryDue", "StartDue", "ExecutionDeadline", "SettleDue")
 
 
 class _OnTime(Invariant):
@@ -94,8 +95,8 @@ def next_due_ms(definitions: Definitions, execution: Recorded, now_ms: int) -> i
     offset_ms = root.data.get("offset_ms", 0)
     times: list[int] = []
     for node in execution.nodes.values():
-        if root.state == "RUNNING":
-            due = (_due_ms(kind, node) for kind in ("RetryDue", "StartDue", "ExecutionDeadline"))
+        if root.state in {"RUNNING", "COMPENSATING"}:
+            due = (_due_ms(kind, node) for kind in TIMERS)
             times += [each + offset_ms for each in due if each is not None]
         is_out = node.kind == "step" and node.state == "RUNNING"
         if is_out and node.data.get("silent_ms") is None:
@@ -110,6 +111,8 @@ def _due_ms(kind: str, node: Node) -> int | None:
             due: int | None = data.get("due_ms")
         case "StartDue" if node.kind == "step" and node.state == "RUNNING":
             due = data.get("due_ms")
+        case "SettleDue" if node.kind == "step" and data.get("unsettled"):
+            due = data.get("settle_ms")
         case "ExecutionDeadline" if node.state == "RUNNING" and not data.get("outcome"):
             due = data.get("deadline_ms")
         case _:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from tests.simulation.mutants import kernel, owner, store, worker
+from tests.simulation.mutants import kernel, owner, sagas, store, worker
 from tests.simulation.mutants.patching import Change
 
 __all__ = ["MUTANTS", "Mutant", "planted"]
@@ -66,7 +66,7 @@ def _mutant(make: Callable[[], Sequence[Change]]) -> Mutant:
 
 MUTANTS: Mapping[str, Mutant] = {
     make.__name__: _mutant(make)
-    for module in (store, kernel, owner, worker)
+    for module in (store, kernel, owner, worker, sagas)
     for make in module.MUTANTS
 }
 """All of them, by name."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from flow.kernel import decide, execution
+from flow.kernel import answers, control, decide, execution, timers, turn
 from flow.programs import interrupting
 from flow.programs.scope import Scope
 from flow.runtime.orchestrator.live import LiveExecution
@@ -21,12 +21,12 @@ def duplicate_reply_accepted() -> Sequence[Change]:
     if node.state is Status.SUCCESS:
         arrow = type(steps.SUCCEED)("again", frozenset({node.state}), node.state, steps._succeed)
         node.apply(arrow, result)
-        return _go_on(turn, program)
+        return go_on(turn, program)
 """
-    states = "(Status.RUNNING, Status.RETRYING)"
+    states = "steps.SUCCEED.sources"
     return [
-        edit(decide._find, (states, "(Status.RUNNING, Status.RETRYING, Status.SUCCESS)")),
-        edit(decide._succeed, (result, result + again)),
+        edit(answers._find, (states, "(Status.RUNNING, Status.RETRYING, Status.SUCCESS)")),
+        edit(answers.succeed, (result, result + again)),
     ]
 
 
@@ -41,24 +41,24 @@ def late_answers_after_abort() -> Sequence[Change]:
     The epoch is one safeguard of several: an abort ends the steps, which take no answer then,
     and an execution that does not run sends nothing. All three go.
     """
-    running = "if turn.running:"
+    running = "if turn.advancing:"
     return [
         *abort_keeps_epoch(),
-        edit(decide._abort, ("program.interrupt(turn)", "pass")),
-        edit(decide._go_on, (running, "if turn.running or turn.root.state is Status.ABORTED:")),
+        edit(control.abort, ("program.interrupt(turn)", "pass")),
+        edit(turn.go_on, (running, "if turn.advancing or turn.root.state is Status.ABORTED:")),
     ]
 
 
 def permit_granted_twice() -> Sequence[Change]:
     """Whoever asks gets the permit of a step that runs at most once."""
-    return [edit(decide._grant, ("if holder and holder != event.permit:", "if False:"))]
+    return [edit(answers.grant, ("if holder and holder != event.permit:", "if False:"))]
 
 
 def suspend_forgets_what_runs() -> Sequence[Change]:
     """While a suspended execution waits for what is out, it sends out what becomes ready."""
-    running = "if turn.running:"
-    more = "if turn.running or (turn.root.state is Status.SUSPENDING and program.attempts_out):"
-    return [edit(decide._go_on, (running, more))]
+    running = "if turn.advancing:"
+    more = "if turn.advancing or (turn.root.state is Status.SUSPENDING and program.attempts_out):"
+    return [edit(turn.go_on, (running, more))]
 
 
 def retry_while_suspended() -> Sequence[Change]:
@@ -67,22 +67,22 @@ def retry_while_suspended() -> Sequence[Change]:
     No alarm is set while it does not run, and a timer that fires is dropped then. Both go.
     """
     return [
-        edit(LiveExecution.wake_ms, (" and self.status is Status.RUNNING:", ":")),
-        edit(LiveExecution.due, ("            and self.status is Status.RUNNING\n", "")),
-        edit(decide._fire, ("if not turn.running:", "if turn.root.state is Status.ABORTED:")),
+        edit(LiveExecution.wake_ms, (" and self.status in _ADVANCING:", ":")),
+        edit(LiveExecution.due, ("            and self.status in _ADVANCING\n", "")),
+        edit(timers.fire, ("if not turn.advancing:", "if turn.root.state is Status.ABORTED:")),
     ]
 
 
 def resume_forgets_what_is_ready() -> Sequence[Change]:
     """A resume lets the execution run, and does not send what became ready meanwhile."""
     resumed = "_catch_up(turn, program)"
-    return [edit(decide._resume, (resumed, 'return _obey(turn, event.command, "resume")'))]
+    return [edit(control.resume, (resumed, 'return obey(turn, event.command, "resume")'))]
 
 
 def stale_failure_accepted() -> Sequence[Change]:
     """A failure counts although it is of an attempt before the present one."""
     present = "_find_present(turn, event.attempt)"
-    return [edit(decide._fail, (present, "_find(turn, event.attempt)"))]
+    return [edit(answers.fail, (present, "_find(turn, event.attempt)"))]
 
 
 def waiter_not_answered() -> Sequence[Change]:

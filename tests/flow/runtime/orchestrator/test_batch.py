@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flow import Flow, Status
 from flow.codec import Cause, decode_record
 from flow.kernel.decide import MACHINES
 from flow.kernel.events import AbortRequested, SuspendRequested
-from flow.kernel.tree import Tree
+from flow.kernel.tree import Changes, Tree
 from flow.ports import Envelope
 from flow.runtime.orchestrator.batch import SNAPSHOT_EVERY, Batch
 from flow.runtime.orchestrator.commands import command_of
@@ -99,13 +101,13 @@ async def test_a_record_says_what_and_why() -> None:
         assert (write.seq, write.is_snapshot, write.summary.status) == (2, False, Status.ABORTED)
         assert (write.summary.updated_ms, write.summary.wake_ms) == (5, None)
         record = decode_record(write.record, MACHINES)
-        assert [cause.id for cause in record.causes] == ["c-1"]
+        assert [cause.id for cause in record.causes] == ["c-1", "c-2"]
         paths = [node.path for node in record.nodes]
         assert len(paths) == len(set(paths))
         # The cancellation of what was out is a command of the same commit.
         ((row,), (command,)) = sealed.commit.outbox, sealed.commands
         assert (row.number, row.execution) == (100, "e-1")
-        assert command_of(row, live) == command
+        assert command_of(row, live) == replace(command, again=True)
         engine.committer.batch = Batch()
 
 
@@ -168,7 +170,7 @@ async def test_what_is_lost_is_left_out() -> None:
             batch.deliver(letters[name], partition)
             batch.after(lambda name=name: done.append(name), partition)  # type: ignore[misc]
         for live in (lost, kept):
-            batch.touch(live)
+            batch.touch(live, Cause("Touched"), Changes((), ()))
             batch.settled.append((live.partition, 1))
             batch.deletes[f"{live.id}-old"] = live.partition
             batch.wakes[f"{live.id}-late"] = (live.partition, 5)

@@ -19,6 +19,7 @@ from flow.testing import NEVER, FlowHarness
 from tests.flow.runtime.clocks import settle
 from tests.flow.runtime.clusters import Cluster
 from tests.flow.runtime.plain import plain_client
+from tests.flow.runtime.sagas import BACKWARD, NO, stub_trip, trip
 from tests.flow.runtime.worlds import echo
 
 
@@ -311,3 +312,39 @@ async def test_whoever_gives_up_waiting_ends_nothing() -> None:
     await settle()
     gate.set()
     assert [*await first, *await third] == [7, 7]
+
+
+async def test_many_are_aborted_and_undone() -> None:
+    """A bulk can abort with compensation, and undo; what has succeeded only if that is said."""
+    app, workflow = trip(on_error="stop")
+    async with FlowHarness(app) as test:
+        stub_trip(test, car=["red", NO, NEVER])
+        for number in range(3):
+            await workflow.execute(id=f"e-{number}")
+            await test.settle()
+        result = await app.executions.abort_all(compensate=True, reason="enough")
+        assert (result.matched, result.done) == (1, 1)
+        await test.settle()
+        assert await statuses(app) == {"SUCCESS": 1, "FAILURE": 1, "COMPENSATED": 1}
+        result = await app.executions.undo_all(reason="all")
+        assert (result.matched, result.done) == (1, 1)
+        await test.settle()
+        assert await statuses(app) == {"SUCCESS": 1, "COMPENSATED": 2}
+        await app.executions.undo_all(status="SUCCESS")
+        await test.settle()
+        assert await statuses(app) == {"COMPENSATED": 3}
+        assert [len(test.calls(name)) for name in BACKWARD] == [3, 3, 3]
+
+
+async def test_a_bulk_undoes_a_part() -> None:
+    """The steps that a bulk names are undone in each execution, and those that depend on them."""
+    app, workflow = trip()
+    async with FlowHarness(app) as test:
+        stub_trip(test)
+        for number in range(2):
+            await workflow.run(id=f"e-{number}")
+        asked = {"verb": "undo", "filter": {"statuses": ["SUCCESS"]}, "steps": ["hotel"]}
+        result = await app.client.ask("bulk", {**asked, "command": "b-1"})
+        assert (result["matched"], result["done"]) == (2, 2)
+        await test.settle()
+        assert [len(test.calls(name)) for name in BACKWARD] == [2, 2, 0]

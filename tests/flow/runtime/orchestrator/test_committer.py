@@ -161,7 +161,7 @@ async def test_an_alarm_that_cannot_be_written_parks_its_execution() -> None:
         assert app.host.engine is not None
         assert list(app.host.engine.residents.parked) == ["e-1"]
         with pytest.raises(CorruptRecord, match="it has a NUL"):
-            await app.executions.get("e-1").report()
+            await app.executions.get("e-1").describe()
 
 
 @pytest.mark.parametrize("is_written", [True, False])

@@ -38,7 +38,7 @@ async def test_many_wait_and_hold_up_nobody() -> None:
         assert len(engine.dispatcher._parking) == count
         assert await other.run() == {"other": 1}
         assert len(engine.residents) < wave
-        (step,) = (await app.executions.get("e3").report())["steps"]
+        (step,) = (await app.executions.get("e3").describe())["steps"]
         assert step["waiting_for"] == "work.s1"
         test.stub("work.s1", echo)
         results = await asyncio.gather(*(each.result() for each in executions))
@@ -61,7 +61,7 @@ async def test_what_was_aborted_while_it_waited_is_passed_over() -> None:
         engine = engine_of(app)
         assert len(engine.dispatcher._parking) <= 1
         assert sum(len(each) for each in engine.dispatcher.waiting.values()) == 1
-        (step,) = (await executions[0].report())["steps"]
+        (step,) = (await executions[0].describe())["steps"]
         assert (step["status"], "waiting_for" in step) == ("ABORTED", False)
         test.stub("work.s1", echo)
         assert await executions[49].result() == 49

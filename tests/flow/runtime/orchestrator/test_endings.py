@@ -110,7 +110,7 @@ async def test_a_huge_report_leaves_out_the_outputs() -> None:
             ((outcome, answer),) = client.answers_to(asked)
             assert (outcome, answer["status"]) == ("success", "FAILURE")
             assert {step["output"] for step in answer["report"]["steps"]} == {None}
-        assert len(codec.dumps((await execution.report())["steps"])) > 2_000_000
+        assert len(codec.dumps((await execution.describe())["steps"])) > 2_000_000
 
 
 async def test_a_takeover_answers_the_waiters_of_the_dead() -> None:

@@ -81,11 +81,13 @@ class FickleStore(MemoryStore):
 
     faults = 0
     renewals = 0
+    asked = 0
     closed: int | None = None
     hold: asyncio.Event | None = None
 
     async def acquire(self, partition: int, owner: str, ttl_ms: int) -> Lease | None:
         """Take a partition."""
+        self.asked += 1
         if partition == self.closed:
             raise StoreUnavailable(self.url, "the test says so")
         return await super().acquire(partition, owner, ttl_ms)
@@ -175,6 +177,20 @@ async def test_a_dead_owner_is_replaced() -> None:
         assert one.events[-1] == ("lost", (0, 1, 2, 3))
         await pass_time(clock, 6)
         assert two.held == {0, 1, 2, 3}
+
+
+async def test_what_others_hold_is_not_asked_for() -> None:
+    """Who has less than its share asks for no partition that somebody else holds."""
+    clock, database = VirtualClock(), MemoryDatabase()
+    one, two = Process(clock, database, "one"), Process(clock, database, "two")
+    await one.open()
+    await two.open()
+    async with TaskGroup() as tasks:
+        tasks.start(two.lifeline.run(), "two")
+        await pass_time(clock, 14)
+        assert (two.store.renewals, two.store.asked) == (3, 0)
+        await pass_time(clock, 6)
+        assert (len(two.held), two.store.asked) == (4, 4)
 
 
 async def test_two_who_wait_for_the_same_leases_do_not_keep_each_other_awake() -> None:

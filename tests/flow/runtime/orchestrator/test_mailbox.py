@@ -122,7 +122,7 @@ async def test_a_refused_attempt_is_sent_again() -> None:
         refusal = Envelope("step.refused", b"{}", correlation_id=envelope.correlation_id)
         await broker.publish([Publication("", envelope.reply_to, refusal)])
         await test.settle()
-        (step,) = (await execution.report())["steps"]
+        (step,) = (await execution.describe())["steps"]
         assert step["waiting_for"] == "work.s1"
         await test.advance(1)
         assert len(refused) == 2

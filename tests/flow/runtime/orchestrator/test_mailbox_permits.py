@@ -55,13 +55,13 @@ async def test_a_worker_that_dies_leaves_an_incident() -> None:
     async with FlowHarness(app) as test, working(test, endpoint(charge.run)) as first:
         execution = await workflow.execute(id="e-1")
         await test.advance(60)
-        assert (charge.began, (await execution.report())["incident"]) == (1, "")
+        assert (charge.began, (await execution.describe())["incident"]) == (1, "")
         await die(test, first)
         async with working(test, endpoint(other.run)):
             await test.advance(26)
-            assert (await execution.report())["incident"] == ""
+            assert (await execution.describe())["incident"] == ""
             await test.advance(4)
-            report = await execution.report()
+            report = await execution.describe()
             assert "steps/s1" in report["incident"]
             assert report["status"] == "RUNNING"
             (found,) = await app.client.ask("list", {"incidents": True})
@@ -121,19 +121,19 @@ async def test_a_late_reply_counts_and_ends_the_incident() -> None:
         await test._workers.stop()
         await test._workers.start()
         await test.advance(40)
-        assert (await execution.report())["incident"]
+        assert (await execution.describe())["incident"]
         mailbox = engine.addresses.mailbox_queue(live.partition)
         beat = Envelope("step.heartbeat", b"0.5", "b1", correlation)
         await test._broker.publish([Publication("", mailbox, beat)])
         await test.settle()
-        report = await execution.report()
+        report = await execution.describe()
         assert (report["incident"], report["steps"][0]["progress"]) == ("", 0.5)
         await test.advance(31)
-        assert (await execution.report())["incident"]
+        assert (await execution.describe())["incident"]
         reply = Envelope("step.reply", b"9", "r1", correlation)
         await test._broker.publish([Publication("", mailbox, reply)])
         assert await execution.result() == 9
-        assert (await execution.report())["incident"] == ""
+        assert (await execution.describe())["incident"] == ""
 
 
 async def test_before_the_permit_the_attempt_is_sent_again() -> None:
@@ -239,7 +239,7 @@ async def test_a_worker_that_drains_says_that_it_gives_up() -> None:
         await test.advance(1)
         await leaving
         await test.settle()
-        assert "steps/s1" in (await execution.report())["incident"]
+        assert "steps/s1" in (await execution.describe())["incident"]
         assert engine_of(app).counters["released"] == 1
 
 

@@ -295,7 +295,7 @@ async def test_a_heartbeat_shows_progress() -> None:
         test.stub("work.s1", work)
         execution = await workflow.execute()
         await test.settle()
-        (step,) = (await execution.report())["steps"]
+        (step,) = (await execution.describe())["steps"]
         assert step["progress"] == {"done": 3}
         done.set()
         await execution.result()

@@ -29,6 +29,7 @@ QUESTIONS: list[tuple[str, dict[str, Any], str]] = [
     ("list", {"limit": 5, "labels": {"kind": "small"}}, ""),
     ("list", {"statuses": ["FAILURE"]}, ""),
     ("show", {}, "sum-1"),
+    ("report", {}, "sum-1"),
     ("step", {"step": "double"}, "sum-1"),
     ("watch", {"after": 0}, "sum-1"),
     ("history", {}, "sum-1"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -16,6 +17,7 @@ from flow.errors import (
     UnknownWorkflow,
 )
 from flow.kernel.events import AbortRequested
+from flow.runtime.orchestrator.batch import Batch
 from flow.testing import NEVER, FlowHarness
 from tests.flow.runtime.worlds import RETRY, chain, single, statuses, stub_chain
 
@@ -37,7 +39,7 @@ async def test_suspend_lets_land_what_is_out() -> None:
         assert await execution.suspend(reason="lunch") is Status.SUSPENDING
         gate.set()
         await test.settle()
-        report = await execution.report()
+        report = await execution.describe()
         assert report["status"] == "SUSPENDED"
         assert statuses(report) == {"s1": "SUCCESS", "s2": "PENDING", "s3": "PENDING"}
         await test.advance(10_000)
@@ -159,13 +161,13 @@ async def test_a_deleted_execution_is_gone() -> None:
         assert await execution.result() == 1
         await execution.delete()
         with pytest.raises(UnknownExecution):
-            await execution.report()
+            await execution.describe()
         with pytest.raises(UnknownExecution):
             await execution.history()
         assert await app.executions.list() == []
         again = await workflow.execute({"other": "input"}, id="e-1")
         await again.result()
-        assert (await again.report())["input"] == {"other": "input"}
+        assert (await again.describe())["input"] == {"other": "input"}
 
 
 async def test_unknown_things_are_named() -> None:
@@ -210,11 +212,11 @@ async def test_a_step_that_nobody_serves_says_so() -> None:
     async with FlowHarness(app) as test:
         execution = await workflow.execute()
         await test.advance(5)
-        (step,) = (await execution.report())["steps"]
+        (step,) = (await execution.describe())["steps"]
         assert (step["status"], step["waiting_for"]) == ("RUNNING", "work.s1")
         test.stub("work.s1", 1)
         assert await execution.result() == 1
-        (step,) = (await execution.report())["steps"]
+        (step,) = (await execution.describe())["steps"]
         assert "waiting_for" not in step
 
 
@@ -272,7 +274,7 @@ async def test_a_delete_and_whoever_comes_at_the_same_moment() -> None:
         await execution.result()
         deleted, shown, started = await asyncio.gather(
             execution.delete(),
-            execution.report(),
+            execution.describe(),
             workflow.execute(id="e-1"),
             return_exceptions=True,
         )
@@ -304,3 +306,37 @@ async def test_a_watcher_is_told_what_is_durable() -> None:
         assert answer == {"status": "RUNNING", "seq": 1}
         engine.committer.notify()
         assert await app.executions.get("e-1").status() is Status.ABORTED
+
+
+@pytest.mark.parametrize("is_durable", [True, False])
+async def test_an_end_is_told_after_its_own_commit(
+    monkeypatch: pytest.MonkeyPatch, *, is_durable: bool
+) -> None:
+    """An end that is written is told at once, and one that is not waits for its commit."""
+    app, workflow = single()
+    async with FlowHarness(app) as test:
+        test.stub("work.s1", NEVER)
+        await workflow.execute(id="e-1")
+        waiting = asyncio.gather(app.client.ask("result", {}, "e-1"))
+        await test.settle()
+        assert app.host is not None
+        engine = app.host.engine
+        assert engine is not None
+        live = engine.residents.get("e-1")
+        assert live is not None
+        late: list[int | None] = []
+        after = Batch.after
+
+        def note(batch: Batch, action: Callable[[], None], partition: int | None = None) -> None:
+            late.append(partition)
+            after(batch, action, partition)
+
+        monkeypatch.setattr(Batch, "after", note)
+        engine.apply(live, AbortRequested("c-1", ""), Cause("AbortRequested", "c-1", "me"))
+        if not is_durable:
+            # An earlier batch is written only now.
+            engine.waiters.changed("e-1", ended=True)
+        engine.committer.notify()
+        (answer,) = await waiting
+        assert answer["status"] == "ABORTED"
+        assert late == ([] if is_durable else [live.partition])

@@ -50,7 +50,8 @@ async def test_the_same_start_is_told_how_it_ended() -> None:
         await app.executions.prune(older_than=1)
         await test.restart()
         execution = await workflow.execute({"b": 2, "a": 1}, id="e-1")
-        for ask in (execution.result, execution.report, execution.abort, execution.delete):
+        looks, changes = (execution.report, execution.describe), (execution.abort, execution.delete)
+        for ask in (execution.result, *looks, *changes):
             with pytest.raises(ExecutionPruned, match="ended in SUCCESS"):
                 await ask()
         with pytest.raises(ExecutionPruned) as caught:
@@ -137,9 +138,9 @@ async def test_what_was_never_there_is_unknown_still() -> None:
         await app.executions.prune(older_than=1)
         await test.restart()
         with pytest.raises(ExecutionPruned):
-            await app.executions.get("e-1").report()
+            await app.executions.get("e-1").describe()
         with pytest.raises(UnknownExecution):
-            await app.executions.get("e-2").report()
+            await app.executions.get("e-2").describe()
 
 
 async def test_all_owners_forget_what_was_pruned() -> None:

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from flow import Flow, Status
+from flow.codec import Cause
 from flow.errors import CorruptRecord, ExecutionFailed
+from flow.kernel.tree import Changes
 from flow.ports import JournalRecord
 from flow.runtime.orchestrator.engine import Engine, EngineSettings
 from flow.testing import FlowHarness
@@ -62,8 +64,8 @@ async def test_those_that_have_ended_leave_first(monkeypatch: pytest.MonkeyPatch
         await test.settle()
         residents = engine_of(app).residents
         residents.evict()
-        assert sum(residents.is_in(f"open{n}") for n in range(30)) == 30
-        assert sum(residents.is_in(f"e{n}") for n in range(30)) == 5
+        assert residents.absent(f"open{n}" for n in range(30)) == []
+        assert len(residents.absent(f"e{n}" for n in range(30))) == 25
         assert [await each.result() for each in ended] == [2] * 30
         gate.set()
 
@@ -88,7 +90,7 @@ async def test_one_that_has_ended_and_goes_on_stays(monkeypatch: pytest.MonkeyPa
         await test.settle()
         engine_of(app).residents.note_end("e")
         engine_of(app).residents.evict()
-        assert engine_of(app).residents.is_in("e")
+        assert engine_of(app).residents.absent(["e"]) == []
         gate.set()
         assert await execution.result() == 1
 
@@ -148,7 +150,7 @@ async def test_what_is_not_written_stays() -> None:
         assert len(engine.residents) == 0
         batch = engine.committer.batch
         (live,) = await engine.residents.ensure(["e0"])
-        batch.touch(live)
+        batch.touch(live, Cause("Touched"), Changes((), ()))
         engine.residents.evict()
         assert engine.residents.get("e0") is live
         live.pins -= 1
@@ -170,7 +172,7 @@ async def test_a_damaged_record_parks_its_execution() -> None:
         row.records[0] = JournalRecord(1, b'{"not": "a record"}', is_snapshot=True)
         await test.restart()
         with pytest.raises(CorruptRecord, match="execution 'bad'"):
-            await bad.report()
+            await bad.describe()
         assert await workflow.run(id="good") == 3
         assert list(engine_of(app).residents.parked) == ["bad"]
         assert [row["status"] for row in await app.executions.list()] == [Status.SUCCESS.value] * 2
@@ -200,7 +202,7 @@ async def test_a_record_of_odd_types_parks_its_execution(good: bytes, odd: bytes
         await test.restart()
         test.stub("work.s1", 3)
         with pytest.raises(CorruptRecord, match="execution 'bad'"):
-            await bad.report()
+            await bad.describe()
         assert await workflow.run(id="good") == 3
 
 

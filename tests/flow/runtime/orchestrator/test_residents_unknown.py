@@ -117,7 +117,7 @@ async def test_an_unknown_machine_type_parks_one_execution(
         bad, *others = (app.executions.get(name) for name in names)
         assert [await each.result() for each in others] == [3] * OTHERS
         with pytest.raises(CorruptRecord, match=f"'bad'.*{reason}"):
-            await bad.report()
+            await bad.describe()
         # Its alarms come and its worker answers, and nothing is decided about it.
         await test.advance(3_600)
         engine = engine_of(app)

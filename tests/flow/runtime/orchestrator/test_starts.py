@@ -115,6 +115,23 @@ async def test_results_come_from_an_earlier_execution() -> None:
         assert test.calls("work.s2")[-1].input == {"one": 99}
 
 
+async def test_results_that_were_taken_back_are_none() -> None:
+    """What was undone is no result any more; what had nothing to undo is one still."""
+    app = Flow("world", broker="memory://", store="memory://")
+    kept: Step[Any] = Step.call("work.kept")
+    gone: Step[Any] = Step.call("work.gone", undo="work.back")
+    last: Step[Any] = Step.call("work.last", input={"a": kept.output, "b": gone.output})
+    workflow = app.workflow("w", kept, gone, last, on_error="compensate")
+    async with FlowHarness(app) as test:
+        for name, answer in (("kept", 1), ("gone", 2), ("back", None), ("last", ValueError("no"))):
+            test.stub(f"work.{name}", answer)
+        with pytest.raises(ExecutionFailed):
+            await workflow.run(id="first")
+        with pytest.raises(MissingResults, match="'gone'") as caught:
+            await workflow.run(start="last", results_from="first")
+        assert set(caught.value.needed) == {"gone"}
+
+
 async def test_reverse_runs_from_the_leaves() -> None:
     """In reverse a step goes out when those that require it are done."""
     app, workflow = chain()
@@ -198,7 +215,7 @@ async def test_an_execution_keeps_its_definition() -> None:
         gate.set()
         assert await before.result() == 3
         assert await after.result() == {"s1": 1}
-        reports = [await each.report() for each in (before, after)]
+        reports = [await each.describe() for each in (before, after)]
         assert [report["definition"] for report in reports] == [old, changed.hash]
         # It is loaded from the store too, where the old definition is not the current one.
         await test.restart()
@@ -214,7 +231,7 @@ async def test_labels_come_from_both() -> None:
         test.stub("work.s1", 1)
         execution = await workflow.execute(labels={"tier": "2"})
         await execution.result()
-        assert (await execution.report())["labels"] == {"team": "a", "tier": "2"}
+        assert (await execution.describe())["labels"] == {"team": "a", "tier": "2"}
 
 
 async def test_an_id_that_cannot_be_loaded_is_not_free() -> None:

@@ -101,7 +101,7 @@ async def test_metadata_travels_and_ours_does_not() -> None:
         await client.trigger("single", b"1", headers)
         await test.settle()
         assert seen == [{"traceparent": "00-1-2-01", "tenant": "t1"}]
-        report = await app.executions.get("e-1").report()
+        report = await app.executions.get("e-1").describe()
         assert report["labels"] == {"shop": "a", "number": "7"}
         (first, *_) = await app.executions.get("e-1").history()
         assert first.actor == "mary"

@@ -21,7 +21,7 @@ async def test_a_report_tells_everything() -> None:
             {"n": 1}, id="e-1", headers={"h": "1"}, labels={"l": "2"}, timeout=60
         )
         await execution.result()
-        report = await execution.report()
+        report = await execution.describe()
         assert report["id"] == "e-1"
         assert report["workflow"] == "chain"
         assert report["definition"] == workflow.hash
@@ -65,7 +65,7 @@ async def test_sub_workflows_are_shown_inside() -> None:
         execution = await outer.execute(7)
         assert await execution.result() == {"inner": {"i1": "in"}}
         await test.settle()
-        report = await execution.report()
+        report = await execution.describe()
         view, hook = report["steps"]
         assert view["steps"][0]["output"] == "in"
         assert (hook["hook"], hook["status"]) == ("on_end", "SUCCESS")
@@ -93,7 +93,7 @@ async def test_what_did_not_run_says_why() -> None:
             test.stub(f"work.{name}", name)
         execution = await workflow.execute(skip=["before"])
         await execution.result()
-        steps = {step["id"]: step for step in (await execution.report())["steps"]}
+        steps = {step["id"]: step for step in (await execution.describe())["steps"]}
         assert (steps["before"]["status"], steps["b"]["status"]) == ("SKIPPED", "SKIPPED")
         assert steps["b"]["reason"] == "nobody needed it to stand in"
         assert steps["before"]["reason"]
@@ -118,3 +118,38 @@ async def test_rows_are_short() -> None:
             "incident": "",
             "labels": {"a": "b"},
         }
+
+
+async def test_an_undo_is_shown_with_its_step() -> None:
+    """What takes a step back, and how that went, is a part of the step; so is its late result."""
+    app = Flow("world", broker="memory://", store="memory://")
+    first: Step[Any] = Step.call("work.first")
+    second: Step[Any] = Step.call("work.second", requires=[first], undo="work.back")
+    last: Step[Any] = Step.call("work.last", requires=[second])
+    workflow = app.workflow("w", first, second, last, on_error="compensate")
+    async with FlowHarness(app) as test:
+        for name, answer in (("first", 1), ("second", 2), ("last", ValueError("no"))):
+            test.stub(f"work.{name}", answer)
+        test.stub("work.back", "back")
+        execution = await workflow.execute(id="e-1")
+        with pytest.raises(ExecutionFailed):
+            await execution.result()
+        view = await execution.describe()
+        assert (view["status"], view["output"]) == ("COMPENSATED", None)
+        undos = {step["id"]: step["undo"] for step in view["steps"]}
+        assert {name: undo["status"] for name, undo in undos.items()} == {
+            "first": "SKIPPED",
+            "second": "SUCCESS",
+            "last": "SKIPPED",
+        }
+        told = undos["second"]
+        assert (told["id"], told["kind"], told["target"], told["path"], told["output"]) == (
+            "back",
+            "call",
+            "work.back",
+            "steps/second/undo",
+            "back",
+        )
+        assert (undos["first"]["reason"], undos["first"]["attempt"]) == ("nothing to undo", 0)
+        step = await execution.step("second")
+        assert (step["response"], step["undo"]["status"]) == (2, "SUCCESS")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+
 from flow.ports import Envelope
+from flow.runtime.protocol import Outcome, StepReply
 from flow.runtime.worker.answered import Answered, RequestKey, key_of
 
 
@@ -22,6 +25,14 @@ def test_a_reply_is_found_again() -> None:
     answered.put(key(1), reply(1))
     answered.put(key(1), reply(2))
     assert (answered.get(key(1)), answered.get(key(2)), len(answered)) == (reply(2), None, 1)
+
+
+def test_what_is_kept_costs_the_garbage_collector_nothing() -> None:
+    """Of thousands of replies there is nothing that it walks over, after it has seen them once."""
+    answered = Answered(10, 10_000)
+    answered.put(key(1), StepReply(Outcome.SUCCESS, b"1").envelope("m1", "c1"))
+    gc.collect()
+    assert not any(map(gc.is_tracked, (*answered._replies, *answered._replies.values())))
 
 
 def test_what_was_not_used_is_forgotten_first() -> None:

@@ -13,7 +13,7 @@ from flow.context import StepContext
 from flow.ports import Envelope
 from flow.runtime.protocol import Outcome, StepReply, StepRequest
 from flow.runtime.tasks import TaskGroup
-from flow.runtime.worker.attempts import COPIES_MAX, Attempt, Ending, Hand, StepLogger
+from flow.runtime.worker.attempts import COPIES_MAX, Attempt, Ending, Hand
 from tests.flow.runtime.clocks import ManualClock, make_ports, settle
 from tests.flow.runtime.worker_bench import Noted, request, step_with_context
 
@@ -153,16 +153,15 @@ async def test_only_the_last_copies_are_kept() -> None:
     assert all(other.settled == ["reject"] for other in others)
 
 
-def test_log_lines_are_prefixed(caplog: pytest.LogCaptureFixture) -> None:
-    """The prefix needs no escaping, and structured logs get fields."""
-    caplog.set_level(logging.INFO, "flow.step")
-    StepLogger(request(path="states/a%20b")).info("%d of %s", 1, "x", extra={"mine": 1})
-    StepLogger(request(execution="", path="")).info("100%")
-    assert caplog.messages == ["order-1 states/a~20b #1: 1 of x", "pay.charge #1: 100%"]
-    record: Any = caplog.records[0]
-    assert (record.execution, record.step, record.attempt, record.mine) == (
-        "order-1",
-        "states/a%20b",
-        1,
-        1,
-    )
+def test_a_hand_is_empty_once_it_was_settled() -> None:
+    """Whoever settles a request settles all its deliveries, and nobody settles them again."""
+    first, second, alone = Noted(), Noted(), Noted()
+    hand, other = Hand(first), Hand(alone)
+    hand.join(second)
+    hand.ack()
+    other.ack()
+    for each in (hand, other):
+        each.ack()
+        each.requeue()
+        assert each.take() == []
+    assert [each.settled for each in (first, second, alone)] == [["ack"]] * 3

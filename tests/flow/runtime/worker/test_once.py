@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from flow.context import StepContext
+from flow import codec
+from flow.context import StepContext, UndoContext
 from flow.errors import ConfigurationError, StoreUnavailable
-from flow.handler import bind
+from flow.handler import bind, bind_undo
+from flow.kept import Kept
 from flow.ports import SavedReply
-from flow.runtime.protocol import Outcome, StepReply
+from flow.runtime.protocol import Outcome, StepReply, StepRequest
 from flow.runtime.service import Endpoint, WorkerSettings
 from flow.runtime.worker.once import Once
 from flow.verdict import Skip
@@ -25,7 +27,13 @@ class Transaction:
 
     saved: SavedReply | None
     connection: list[object]
+    is_tombstone: bool = False
     reply: SavedReply | None = None
+    buried: list[str] = field(default_factory=list[str])
+
+    async def bury(self, key: str) -> None:
+        """Note a tombstone until the end of the block."""
+        self.buried.append(key)
 
     async def save(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Keep a reply until the end of the block."""
@@ -40,6 +48,7 @@ class Ledger:
     replies: dict[str, SavedReply] = field(default_factory=dict[str, SavedReply])
     entering: list[Exception] = field(default_factory=list[Exception])
     leaving: list[Exception] = field(default_factory=list[Exception])
+    tombstones: set[str] = field(default_factory=set[str])
     url: str = "memory://"
 
     async def open(self) -> None:
@@ -53,9 +62,12 @@ class Ledger:
         """Begin a transaction."""
         if self.entering:
             raise self.entering.pop(0)
-        present = Transaction(self.replies.get(key), [])
+        present = Transaction(self.replies.get(key), [], key in self.tombstones)
         yield present
         if present.reply is not None:
+            self.tombstones.update(present.buried)
+            for buried in present.buried:
+                self.replies.pop(buried, None)
             self.replies[key] = present.reply
             self.effects += present.connection
         if self.leaving:
@@ -164,7 +176,7 @@ async def test_a_reply_that_is_no_success_is_not_saved() -> None:
         assert isinstance(connection, list)
         return StepReply(outcome=Outcome.FAILURE, retryable=False)
 
-    reply = await Once(ledger, "shop").run("k", handle)
+    reply = await Once(ledger, "shop").run(request(), handle)
     assert reply is not None
     assert (reply.outcome, ledger.replies) == (Outcome.FAILURE, {})
 
@@ -179,8 +191,135 @@ async def test_an_outage_of_the_inbox_is_one_line(caplog: pytest.LogCaptureFixtu
         return StepReply(outcome=Outcome.SUCCESS)
 
     for number in range(5):
-        await once.run(f"k{number}", handle)
+        await once.run(request(number), handle)
     assert [record.getMessage() for record in caplog.records] == [
-        "the inbox cannot tell whether k0 was done: the store db cannot be used: away",
+        (
+            "the inbox cannot tell whether order-0:steps/charge was done: "
+            "the store db cannot be used: away"
+        ),
         "the inbox can be used again",
     ]
+
+
+# ------------------------------------------------------------------------------- undoing
+
+RUN_KEY = "order-1:steps/charge"
+RUN = {"input": 5, "status": "SUCCESS", "output": 6, "run_key": RUN_KEY, "attempts": 1}
+
+
+def refunding(*faults: BaseException, exactly_once: bool = True) -> Endpoint:
+    """Return the undo of `charging`, which writes what it gives back."""
+    waiting = list(faults)
+
+    async def refund(amount: int, undo: UndoContext[int]) -> None:
+        if undo.transaction is not None:
+            undo.transaction.append(-amount)
+        if waiting:
+            raise waiting.pop(0)
+
+    async def charge(amount: int) -> int:
+        return amount
+
+    handler = bind_undo(refund, bind(charge, owner="pay.charge"))
+    return Endpoint("pay.refund", handler, exactly_once=exactly_once, is_undo=True)
+
+
+def undo_request(number: int = 1, **run: object) -> StepRequest:
+    """Return the request for an undo."""
+    return request(
+        correlation=f"order-1/2/9/{number}",
+        endpoint="pay.refund",
+        path="steps/charge/undo",
+        body=codec.dumps({**RUN, **run}),
+        attempt=number,
+    )
+
+
+async def test_an_undo_leaves_a_tombstone() -> None:
+    """A run that comes after its undo is refused for good, and has surely not begun."""
+    ledger = Ledger()
+    async with Shop(charging(), refunding(), inbox=ledger, settings=FORGETFUL).open() as shop:
+        await shop.ask(undo_request())
+        await shop.ask(request())
+        undone, late = shop.replies()
+        assert (undone.outcome, ledger.effects) == (Outcome.SUCCESS, [-5])
+        assert ledger.tombstones == {f"shop/{RUN_KEY}"}
+        assert (late.outcome, late.retryable) == (Outcome.FAILURE, False)
+        assert late.failure is not None
+        assert (late.failure.type, late.failure.phase) == ("flow.errors.AlreadyUndone", "validate")
+        assert late.failure.fields == {"endpoint": "pay.charge", "key": RUN_KEY}
+
+
+async def test_a_tombstone_takes_the_place_of_the_reply() -> None:
+    """What was done, saved and undone is not told as done to a copy that comes late."""
+    ledger = Ledger()
+    async with Shop(charging(), refunding(), inbox=ledger, settings=FORGETFUL).open() as shop:
+        await shop.ask(request())
+        await shop.ask(undo_request())
+        await shop.ask(request())
+        assert [reply.outcome for reply in shop.replies()] == [
+            Outcome.SUCCESS,
+            Outcome.SUCCESS,
+            Outcome.FAILURE,
+        ]
+        assert ledger.effects == [5, -5]
+
+
+async def test_an_undo_happens_once() -> None:
+    """The undo's own reply is saved under its own key, and its effect happens once."""
+    ledger = Ledger()
+    async with Shop(refunding(), inbox=ledger, settings=FORGETFUL).open() as shop:
+        await shop.ask(undo_request(1))
+        await shop.ask(undo_request(2))
+        assert [reply.outcome for reply in shop.replies()] == [Outcome.SUCCESS] * 2
+        assert ledger.effects == [-5]
+        assert list(ledger.replies) == ["shop/order-1:steps/charge/undo"]
+
+
+@pytest.mark.parametrize("fault", [ValueError("no"), Skip("known")])
+async def test_an_undo_that_does_nothing_leaves_no_tombstone(fault: BaseException) -> None:
+    """The tombstone and the effect of the undo are one transaction."""
+    ledger = Ledger()
+    async with Shop(charging(), refunding(fault), inbox=ledger, settings=FORGETFUL).open() as shop:
+        await shop.ask(undo_request())
+        assert (ledger.effects, ledger.tombstones) == ([], set())
+
+
+async def test_only_an_undo_that_is_exactly_once_leaves_one() -> None:
+    """Any other undo has no transaction, and so no tombstone."""
+    ledger = Ledger()
+    undo = refunding(exactly_once=False)
+    async with Shop(charging(), undo, inbox=ledger, settings=FORGETFUL).open() as shop:
+        await shop.ask(undo_request())
+        assert shop.replies()[0].outcome is Outcome.SUCCESS
+        assert (ledger.effects, ledger.tombstones) == ([], set())
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"run_key": 7}'])
+async def test_an_undo_of_nothing_that_is_known_fails(body: bytes) -> None:
+    """A request that does not tell of a run buries nothing, and is answered with what is wrong."""
+    ledger = Ledger()
+    async with Shop(refunding(), inbox=ledger, settings=FORGETFUL).open() as shop:
+        await shop.ask(undo_request()._replace(body=body))
+        (reply,) = shop.replies()
+        assert reply.failure is not None
+        assert (reply.failure.type, reply.failure.phase) == ("flow.errors.InvalidInput", "validate")
+        assert ledger.tombstones == set()
+
+
+async def test_what_was_kept_is_saved_with_the_reply() -> None:
+    """A copy that gets the saved reply gets what the handler has left behind too."""
+    ledger = Ledger()
+
+    async def charge(amount: int, context: StepContext) -> int:
+        context.state["tries"] = context.shared["paid"] = amount
+        return amount
+
+    endpoint = Endpoint("pay.charge", bind(charge).handler, exactly_once=True)
+    async with Shop(endpoint, inbox=ledger, settings=FORGETFUL).open() as shop:
+        await shop.ask(request())
+        await shop.ask(request())
+        first, second = shop.replies()
+        assert first == second
+        assert first.kept == Kept({"tries": b"5"}, {"paid": b"5"})
+        assert (first.headers, len(ledger.effects)) == ({}, 0)

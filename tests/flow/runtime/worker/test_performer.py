@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flow.ports import Settlement
+from flow.runtime.protocol import Outcome
 from flow.runtime.service import WorkerSettings
 from flow.runtime.tasks import TaskGroup
 from flow.runtime.worker.cancellations import Cancellation
@@ -113,13 +114,14 @@ async def test_a_long_attempt_that_cannot_end_is_released() -> None:
 
 
 async def test_a_long_attempt_can_be_cancelled() -> None:
-    """An attempt that is not wanted any more ends without a reply and without more heartbeats."""
+    """An attempt that is not wanted any more says so, and gives no more heartbeats."""
     slow = Slow()
     async with Shop(step(slow.charge)).open() as shop:
         await shop.ask(request(**LONG))
         await shop.cancel(Cancellation(correlation="order-1/1/2/1").envelope("c"))
         await shop.clock.advance(60)
-        assert (slow.ended, shop.types()) == (["cancelled"], ["step.started"])
+        assert (slow.ended, shop.types()) == (["cancelled"], ["step.started", "step.reply"])
+        assert shop.replies()[-1].outcome is Outcome.CANCELLED
 
 
 async def test_requests_do_not_wait_for_long_attempts() -> None:

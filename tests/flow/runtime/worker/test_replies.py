@@ -9,6 +9,7 @@ import pytest
 from flow.errors import BrokerUnavailable, Overloaded
 from flow.ports import Envelope, Publication, Settlement
 from flow.runtime.addresses import Addresses
+from flow.runtime.publisher import Told
 from flow.runtime.tasks import TaskGroup
 from flow.runtime.worker import replies
 from flow.runtime.worker.replies import Replies
@@ -26,6 +27,14 @@ class Scripted:
         self.answers: Answers = list(answers)
         self.sent: list[Publication] = []
 
+    def post(self, publication: Publication, told: Told) -> None:
+        """Answer there and then; an `Overloaded` is raised."""
+        self.sent.append(publication)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Overloaded):
+            raise answer
+        told(*((None, answer) if isinstance(answer, Exception) else (answer, None)))
+
     async def send(self, publication: Publication) -> Settlement:
         """Answer."""
         self.sent.append(publication)
@@ -38,7 +47,7 @@ class Scripted:
 def make(publisher: Scripted, clock: ManualClock, random: float = 0.5) -> Replies:
     """Return replies that wait 30 seconds for a queue."""
     route = Addresses("shop").route_to
-    return Replies(publisher, clock, CountingChance(random), 30.0, route)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    return Replies(publisher, clock, CountingChance(random), TaskGroup(), 30.0, route)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
 async def test_a_confirmed_reply_is_delivered_at_once() -> None:
@@ -155,3 +164,43 @@ async def test_only_so_many_queues_are_remembered(monkeypatch: pytest.MonkeyPatc
 async def _give_up(found: Replies, queue: str) -> None:
     delivered = asyncio.wait_for(found.deliver(queue, REPLY), None)
     assert not await delivered
+
+
+async def test_a_posted_reply_tells_when_it_is_confirmed() -> None:
+    """Nobody waits for it; without a queue there is nobody to send it to, and all is well."""
+    publisher, told = Scripted(Settlement.CONFIRMED), list[bool]()
+    found = make(publisher, ManualClock())
+    found.post("shop.mailbox.3", REPLY, told.append)
+    assert publisher.sent == [Publication("shop.mailbox", "3", REPLY)]
+    found.post("", REPLY, told.append)
+    assert (told, len(publisher.sent)) == ([True, True], 1)
+
+
+@pytest.mark.parametrize(
+    "first", [DOWN, Overloaded("q", 1), Settlement.REFUSED, Settlement.UNROUTABLE]
+)
+async def test_a_posted_reply_is_tried_again(first: Settlement | Exception) -> None:
+    """Whatever is wrong at first, it is told only when the reply is confirmed."""
+    clock, publisher, told = ManualClock(), Scripted(first, Settlement.CONFIRMED), list[bool]()
+    found = make(publisher, clock)
+    async with found._tasks as tasks:
+        found.post("q", REPLY, told.append)
+        await settle()
+        assert (told, len(tasks)) == ([], 1)
+        await clock.advance(10)
+        assert (told, len(tasks)) == ([True], 0)
+    assert len({each.envelope.message_id for each in publisher.sent}) == 2
+
+
+async def test_a_posted_reply_is_given_up_too() -> None:
+    """If nobody is there to read it, that is told; and its queue is known again once it is back."""
+    clock, publisher, told = ManualClock(), Scripted(Settlement.UNROUTABLE), list[bool]()
+    publisher.answers *= 2
+    found = make(publisher, clock)
+    async with found._tasks:
+        found.post("q", REPLY, told.append)
+        await clock.advance(60)
+        assert (told, list(found._gone)) == ([False], ["q"])
+        publisher.answers = [Settlement.CONFIRMED]
+        found.post("q", REPLY, told.append)
+        assert (told, list(found._gone)) == ([False, True], [])

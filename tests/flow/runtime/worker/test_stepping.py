@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from flow.runtime.tasks import TaskGroup
-from flow.runtime.worker.stepping import run_until_waiting
+from flow.runtime.worker.stepping import run_apart, run_until_waiting
 from tests.flow.runtime.clocks import settle
 
 
@@ -145,3 +145,65 @@ def test_a_body_that_is_abandoned_is_closed() -> None:
     running.close()
     loop.close()
     assert noted.lines == ["waits", "closed"]
+
+
+class Apart:
+    """A body that is run apart, and what it does."""
+
+    def __init__(self, waits: int, end: BaseException | None = None) -> None:
+        self.lines: list[str] = []
+        self._waits = waits
+        self._end = end
+
+    async def body(self) -> None:
+        """Wait so often, and end."""
+        try:
+            for _ in range(self._waits):
+                await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            self.lines.append("cancelled")
+            raise
+        except GeneratorExit:
+            self.lines.append("closed")
+            raise
+        if self._end is not None:
+            raise self._end
+        self.lines.append("ends")
+
+    async def run(self) -> bool:
+        """Run it."""
+        return await run_apart(self.body(), lambda: self.lines.append("waits"))
+
+
+@pytest.mark.parametrize("waits", [0, 1, 3])
+async def test_who_runs_apart_says_whether_it_has_waited(waits: int) -> None:
+    """It is told once that the body waits, and in the end whether it has."""
+    apart = Apart(waits)
+    assert await apart.run() is bool(waits)
+    assert apart.lines == [*["waits"][:waits], "ends"]
+
+
+@pytest.mark.parametrize("waits", [0, 2])
+async def test_what_is_raised_apart_is_raised(waits: int) -> None:
+    """An error of the body leaves it, whether it has waited or not."""
+    with pytest.raises(ValueError, match="bad"):
+        await Apart(waits, ValueError("bad")).run()
+
+
+async def test_who_runs_apart_can_be_cancelled_and_closed() -> None:
+    """A cancellation reaches the body, and so does the end of whoever runs it."""
+    apart = Apart(9)
+    async with TaskGroup() as group:
+        task = group.start(_forget(apart.run()), "apart")
+        await asyncio.sleep(0)
+        task.cancel()
+    assert apart.lines == ["waits", "cancelled"]
+    closed = Apart(9)
+    running = closed.run()
+    running.send(None)
+    running.close()
+    assert closed.lines == ["waits", "closed"]
+
+
+async def _forget(body: Awaitable[object]) -> None:
+    await body

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
 
@@ -293,16 +294,16 @@ async def test_a_fault_of_ours_neither_stops_the_worker_nor_comes_again(
 ) -> None:
     """A request that we cannot serve because of a bug is dead-lettered, and the next is served."""
     async with Shop(step(double)).open() as shop:
-        real = shop.worker._performer.replies.deliver
+        real = shop.worker._performer.replies.post
         calls = list[str]()
 
-        async def deliver(queue: str, reply: Envelope, *, forever: bool = False) -> bool:
+        def post(queue: str, *rest: Any, **more: Any) -> None:
             calls.append(queue)
             if len(calls) == 1:
                 raise RuntimeError("a bug")
-            return await real(queue, reply, forever=forever)
+            real(queue, *rest, **more)
 
-        monkeypatch.setattr(shop.worker._performer.replies, "deliver", deliver)
+        monkeypatch.setattr(shop.worker._performer.replies, "post", post)
         await shop.ask(request(1), request(2))
         assert len(shop.replies()) == 1
         assert (shop.in_queue(), shop.in_queue("shop.dead")) == ((0, 0), (1, 0))

@@ -9,10 +9,14 @@ import pytest
 
 from flow.context import StepContext
 from flow.ports import Envelope
+from flow.runtime.protocol import Outcome, StepReply
 from flow.runtime.service import WorkerSettings
 from flow.runtime.worker.cancellations import Cancellation
 from tests.flow.runtime.clocks import settle
 from tests.flow.runtime.worker_bench import Shop, request, step, step_with_context
+
+CANCELLED = StepReply(Outcome.CANCELLED, began=True)
+NEVER_BEGAN = StepReply(Outcome.CANCELLED, began=False)
 
 
 class Slow:
@@ -39,17 +43,18 @@ class Slow:
 
 
 async def test_a_running_attempt_is_cancelled() -> None:
-    """A cancelled attempt ends in the middle, is acked and sends no reply."""
+    """A cancelled attempt ends in the middle, and says so once it has ended."""
     slow = Slow()
     async with Shop(step_with_context(slow.charge)).open() as shop:
         await shop.ask(request(1), request(2))
         await shop.cancel(Cancellation(correlation="order-1/1/2/1").envelope("c"))
         assert (slow.ended, slow.contexts[0].cancelled) == (["cancelled"], True)
-        assert (shop.in_queue(), shop.arrived) == ((0, 1), [])
+        assert (shop.in_queue(), shop.replies()) == ((0, 1), [CANCELLED])
         assert (shop.worker.snapshot().cancelled, shop.worker.snapshot().running) == (1, 1)
         slow.may_end.set()
         await settle()
-        assert [each.correlation_id for each in shop.arrived] == ["order-2/1/2/1"]
+        correlations = [each.correlation_id for each in shop.arrived]
+        assert correlations == ["order-1/1/2/1", "order-2/1/2/1"]
 
 
 async def test_an_execution_is_cancelled_up_to_a_run_epoch() -> None:
@@ -64,7 +69,7 @@ async def test_an_execution_is_cancelled_up_to_a_run_epoch() -> None:
 
 
 async def test_a_cancelled_request_that_comes_later_is_dropped() -> None:
-    """A request that was cancelled before it came is acked and not run, for an hour."""
+    """A request that was cancelled before it came is not run, for an hour, and never began."""
     slow = Slow()
     slow.may_end.set()
     async with Shop(
@@ -74,10 +79,11 @@ async def test_a_cancelled_request_that_comes_later_is_dropped() -> None:
         await shop.cancel(Cancellation(execution="order-2", epoch=4).envelope("d"))
         await shop.ask(request(1), request(2))
         assert (slow.ran, shop.in_queue()) == ([], (0, 0))
+        assert shop.replies() == [NEVER_BEGAN] * 2
         assert shop.worker.snapshot().cancelled == 2
         await shop.clock.advance(3600)
-        await shop.ask(request(1), request(2))
-        assert slow.ran == [5, 5]
+        await shop.ask(request(2, correlation="order-2/1/3/1"))
+        assert slow.ran == [5]
 
 
 async def test_a_request_that_waits_for_its_turn_is_cancelled_too() -> None:
@@ -90,9 +96,10 @@ async def test_a_request_that_waits_for_its_turn_is_cancelled_too() -> None:
         assert shop.worker.snapshot().waiting == 1
         await shop.cancel(Cancellation(correlation="order-2/1/2/1").envelope("c"))
         assert (shop.worker.snapshot().waiting, shop.in_queue("shop.steps.ship")) == (0, (0, 0))
+        assert shop.replies() == [NEVER_BEGAN]
         slow.may_end.set()
         await shop.ask(request(3), request(4, endpoint="ship.send"))
-        assert (len(slow.ran), len(shop.replies())) == (3, 3)
+        assert (len(slow.ran), len(shop.replies())) == (3, 4)
 
 
 async def test_a_cancellation_that_comes_too_late_changes_nothing() -> None:

@@ -248,9 +248,8 @@ async def test_a_keyboard_interrupt_leaves_and_the_request_goes_back() -> None:
 
     delivery = Noted()
     async with Shop(step(charge)).open() as shop:
-        shop.worker._new[id(delivery)] = delivery
         with pytest.raises(KeyboardInterrupt):
-            await shop.worker._serve(delivery)
+            await shop.worker._serve(delivery, None)
     assert delivery.settled == ["requeue"]
 
 

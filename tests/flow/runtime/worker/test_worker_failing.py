@@ -13,7 +13,6 @@ import pytest
 from flow.clock import SystemThreads, sleep as wait_for
 from flow.context import StepContext
 from flow.errors import DeadlineExceeded, Overloaded
-from flow.ports import Envelope
 from flow.runtime.protocol import Outcome, StepReply
 from flow.verdict import Fail, Retry, Skip
 from tests.flow.runtime.clocks import settle
@@ -257,13 +256,13 @@ async def test_a_thread_may_send_heartbeats(monkeypatch: pytest.MonkeyPatch) -> 
         return "done"
 
     async with Shop(step_with_context(charge), threads=threads).open() as shop:
-        replied = shop.worker._performer.replies.deliver
+        real = shop.worker._performer.replies.post
 
-        async def deliver(queue: str, reply: Envelope, *, forever: bool = False) -> bool:
+        def post(*what: Any, **more: Any) -> None:
             done.set()
-            return await replied(queue, reply, forever=forever)
+            real(*what, **more)
 
-        monkeypatch.setattr(shop.worker._performer.replies, "deliver", deliver)
+        monkeypatch.setattr(shop.worker._performer.replies, "post", post)
         await shop.ask(request())
         await done.wait()
         await settle()

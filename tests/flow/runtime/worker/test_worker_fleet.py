@@ -49,12 +49,14 @@ async def test_an_abort_reaches_another_process() -> None:
         await test.settle()
         assert ended == ["cancelled"]
         assert other.worker is not None
-        assert other.worker.snapshot().cancelled == 1
+        # It has ignored the cancellation, and its result goes out as it is.
+        assert other.worker.snapshot().answered == 1
         assert other.worker.snapshot().running == 0
+        assert engine_of(app).counters["Dropped"] == 1
         late = Envelope("step.reply", b"7", "r1", correlation)
         await test._broker.publish([Publication("", mailbox, late)])
         await test.settle()
-        assert engine_of(app).counters["Dropped"] == 1
+        assert engine_of(app).counters["Dropped"] == 2
         assert await execution.status() is Status.ABORTED
 
 
@@ -75,7 +77,7 @@ async def test_an_old_and_a_new_version_side_by_side() -> None:
         refused = old.worker.snapshot().refused
         assert 0 < refused < 10 * count
         assert engine_of(app).counters["refused"] == refused
-        report = await executions[0].report()
+        report = await executions[0].describe()
         assert [step["attempt"] for step in report["steps"]] == [1, 1]
 
 
@@ -95,13 +97,13 @@ async def test_only_an_old_version_is_no_hot_loop() -> None:
         await test.advance(600)
         # One is tried for all of them, at most every few seconds.
         assert old.worker.snapshot().refused - early <= 150
-        steps = (await executions[7].report())["steps"]
+        steps = (await executions[7].describe())["steps"]
         assert steps[1]["waiting_for"] == "work.s2"
         assert (steps[1]["status"], steps[1]["attempt"]) == ("RUNNING", 1)
         async with working(test, endpoint(echo), endpoint(echo, "work.s2")):
             results = await asyncio.gather(*(each.result() for each in executions))
             assert results == list(range(count))
-            steps = (await executions[7].report())["steps"]
+            steps = (await executions[7].describe())["steps"]
             assert "waiting_for" not in steps[1]
 
 
@@ -136,7 +138,7 @@ async def test_metadata_travels_through_two_services() -> None:
         await execution.result()
         await test.settle()
         assert seen == {"first": headers, "second": headers, "listener": headers}
-        steps = (await execution.report())["steps"]
+        steps = (await execution.describe())["steps"]
         assert steps[0]["headers"] == {"model": "m-7"}
         assert (await execution.step("s1"))["headers"] == {"model": "m-7"}
 
@@ -156,7 +158,7 @@ async def test_headers_of_the_system_are_refused(name: str) -> None:
             await workflow.execute({}, headers={name: "1"})
         execution = await workflow.execute({}, headers={"a": "b"})
         await test.advance(1)
-        report = await execution.report()
+        report = await execution.describe()
         assert report["status"] == "FAILURE"
         assert report["steps"][0]["failure"]["type"] == "flow.errors.InvalidName"
         assert seen == [{"a": "b"}]

@@ -1,4 +1,4 @@
-"""Tests of `flow.kernel.decide`: suspending, resuming and aborting."""
+"""Tests of `flow.kernel.control`: suspending, resuming and aborting."""
 
 from __future__ import annotations
 

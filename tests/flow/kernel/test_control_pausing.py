@@ -1,4 +1,4 @@
-"""Tests of `flow.kernel.decide`: pauses of a whole workflow, as one execution sees them."""
+"""Tests of `flow.kernel.control`: pauses of a whole workflow, as one execution sees them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of `flow.kernel.decide`: steps that run at most once, their permits and their silence."""
+"""Tests of `flow.kernel.answers`: steps that run at most once, their permits and their silence."""
 
 from __future__ import annotations
 

@@ -10,8 +10,21 @@ import json
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypedDict
 
-__all__ = ["conversation", "percentile", "run_load", "summary"]
+__all__ = ["Told", "conversation", "percentile", "run_load", "summary"]
+
+WAITS = 1_000
+"""Up to so many calls, each wait is told."""
+
+
+class Told(TypedDict):
+    """What a process tells of a load: times, and each wait if they are few."""
+
+    p50_ms: float
+    p99_ms: float
+    seconds: float
+    waits_ms: list[float]
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -25,25 +38,22 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
-def summary(count: int, seconds: float, waits: Sequence[float]) -> dict[str, float]:
+def summary(seconds: float, waits: Sequence[float]) -> Told:
     """Return what a load is described by.
 
     Args:
-        count: How many calls were made.
-        seconds: How long all of them took together.
+        seconds: How long all of its calls took together.
         waits: How long each one took.
     """
     return {
-        "per_s": count / seconds,
         "p50_ms": percentile(waits, 0.5) * 1e3,
         "p99_ms": percentile(waits, 0.99) * 1e3,
         "seconds": seconds,
+        "waits_ms": [wait * 1e3 for wait in waits] if len(waits) <= WAITS else [],
     }
 
 
-async def run_load(
-    call: Callable[[int], Awaitable[None]], count: int, at_once: int
-) -> dict[str, float]:
+async def run_load(call: Callable[[int], Awaitable[None]], count: int, at_once: int) -> Told:
     """Make calls, a new one as soon as one has ended.
 
     Args:
@@ -65,10 +75,10 @@ async def run_load(
 
     began = time.perf_counter()
     await asyncio.gather(*(caller() for _ in range(min(at_once, count))))
-    return summary(count, time.perf_counter() - began, waits)
+    return summary(time.perf_counter() - began, waits)
 
 
-async def conversation(run: Callable[[int, int], Awaitable[dict[str, float]]]) -> None:
+async def conversation(run: Callable[[int, int], Awaitable[Told]]) -> None:
     """Say that it is ready, then run each load that is asked for, until nothing more comes.
 
     Args:
@@ -80,6 +90,6 @@ async def conversation(run: Callable[[int, int], Awaitable[dict[str, float]]]) -
         _answer(await run(load["count"], load["at_once"]))
 
 
-def _answer(told: dict[str, float] | dict[str, bool]) -> None:
+def _answer(told: Told | dict[str, bool]) -> None:
     sys.stdout.write(f"{json.dumps(told)}\n")
     sys.stdout.flush()

@@ -106,6 +106,19 @@ class Child:
         found: dict[str, float] = orjson.loads(self.says("{", deadline_s))
         return found
 
+    def end(self) -> None:
+        """Tell it that nothing more comes, and wait until it has ended in its own way.
+
+        Raises:
+            ProcessFailed: It goes on.
+        """
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(END_S)
+        except subprocess.TimeoutExpired as error:
+            raise ProcessFailed(f"it goes on: {self._process.args!r}\n{self.printed}") from error
+
     def close(self) -> None:
         """End it in order; after a while, kill it and all that it has started."""
         family = family_of([self.pid])

@@ -19,7 +19,7 @@ from asyncpg.prepared_stmt import PreparedStatement
 
 from benchmarks.floor.wire import Message, Wire, connect, consume, declare, route_to, short
 from benchmarks.floor.worker import INBOX, STEPS
-from benchmarks.loads import conversation, summary
+from benchmarks.loads import Told, conversation, summary
 
 __all__ = ["Batch", "Shape", "main"]
 
@@ -152,7 +152,7 @@ class Orchestrator:
         self._inbox.append(message)
         self._wake.set()
 
-    async def run(self, count: int, at_once: int) -> dict[str, float]:
+    async def run(self, count: int, at_once: int) -> Told:
         """Run executions.
 
         Args:
@@ -178,7 +178,7 @@ class Orchestrator:
             if messages:
                 self._consuming.ack(messages[-1][0], multiple=True)
             await asyncio.sleep(0)
-        return summary(count, time.perf_counter() - began, self._waits)
+        return summary(time.perf_counter() - began, self._waits)
 
     def _start(self, batch: Batch, count: int) -> int:
         for _ in range(count):

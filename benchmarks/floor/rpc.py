@@ -11,8 +11,8 @@ from benchmarks.loads import conversation, run_load
 
 __all__ = ["main"]
 
-QUEUE = "rpc.requests"
-ANSWERS = "rpc.answers"
+QUEUE = "floor.requests"
+ANSWERS = "floor.answers"
 PREFETCH = 500
 BODY = b'"' + b"x" * 254 + b'"'
 

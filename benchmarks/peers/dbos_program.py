@@ -13,7 +13,7 @@ import time
 
 from dbos import DBOS
 
-from benchmarks.loads import conversation, run_load, summary
+from benchmarks.loads import Told, conversation, run_load, summary
 
 LEGS = 10
 
@@ -54,7 +54,7 @@ async def fan(number: int) -> int:
     return await add_up(await asyncio.gather(*(increase(number) for _ in range(LEGS))))
 
 
-def run_threads(count: int, at_once: int) -> dict[str, float]:
+def run_threads(count: int, at_once: int) -> Told:
     """Run workflows on threads: all are started, then all are waited for."""
     began = time.perf_counter()
     waits = []
@@ -68,7 +68,7 @@ def run_threads(count: int, at_once: int) -> dict[str, float]:
         for number, handle in enumerate(handles):
             check(handle.get_result(), number + 3)
             waits.append(time.perf_counter() - began)
-    return summary(count, time.perf_counter() - began, waits)
+    return summary(time.perf_counter() - began, waits)
 
 
 def check(result: int, expected: int) -> None:
@@ -96,7 +96,7 @@ async def main(url: str, kind: str, style: str) -> None:
         handle = await DBOS.start_workflow_async(workflow, number)
         check(await handle.get_result(), expected)
 
-    async def run(count: int, at_once: int) -> dict[str, float]:
+    async def run(count: int, at_once: int) -> Told:
         if style == "threads":
             return await asyncio.to_thread(run_threads, count, at_once)
         return await run_load(call, count, at_once)

@@ -17,6 +17,7 @@ from tests.servers.ports import HOST, Port
 __all__ = ["Peer", "clustered", "embedded"]
 
 LOADS: Final = (Load(1_000, 1_000), Load(100, 1))
+RESTATE_LOADS: Final = (Load(2_000, 1_000), Load(100, 1))
 WARM_UP: Final = Load(20, 10)
 DBOS: Final = ("dbos", "psycopg[binary]")
 RESTATE: Final = ("restate-sdk[serde]", "hypercorn", "aiohttp")
@@ -128,7 +129,7 @@ def _measure_restate(session: Session, whose: str, kind: str) -> Iterator[Measur
         command = [str(python), "-m", "benchmarks.peers.restate_client", *urls, kind]
         client = children.start("client", command)
         run = Run(client, children.groups, session, warm_up=WARM_UP)
-        yield from run.loads(whose, LOADS)
+        yield from run.loads(whose, RESTATE_LOADS)
     for port in ports:
         port.give_back()
 

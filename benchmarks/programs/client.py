@@ -1,15 +1,15 @@
-"""Starts executions and waits for their results: `client.py three|fan [embedded]`.
+"""Starts executions and waits for their results: `client.py three|fan [embedded] [advised]`.
 
 Told `{"count": 2000, "at_once": 500}` in a line, it runs so many, never more than so many at once,
 and answers in a line with how long it took. It is a client and nothing else; or, when embedded,
-every role in this one process.
+every role in this one process. When advised, it runs as the README advises.
 """
 
-import asyncio
 import sys
 
 from benchmarks.loads import conversation, run_load
 from benchmarks.programs import shapes
+from benchmarks.programs.advised import ADVISED, run
 from flow import Flow, Workflow
 
 
@@ -35,4 +35,8 @@ async def main(kind: str, *, is_embedded: bool) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], is_embedded="embedded" in sys.argv[2:]))
+    kind, *options = sys.argv[1:]
+    run(
+        lambda: main(kind, is_embedded="embedded" in options),
+        is_advised=ADVISED in options,
+    )

@@ -18,7 +18,7 @@ _AT_ONCE = 500
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 COUNT = int(sys.argv[2])
-app = Flow("crowd", concurrency=2 * COUNT)
+app = Flow("crowd", concurrency=COUNT + _AT_ONCE)
 begun = asyncio.Semaphore(0)
 
 

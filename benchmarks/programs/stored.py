@@ -61,13 +61,8 @@ async def run() -> None:
     async def one(number: int) -> None:
         await three_workflow.run(number)
 
-    async def load(count: int, at_once: int) -> dict[str, float]:
-        cpu = time.process_time()
-        found = await run_load(one, count, at_once)
-        return {**found, "cpu_us": (time.process_time() - cpu) / count * 1e6}
-
     async with app:
-        await conversation(load)
+        await conversation(lambda count, at_once: run_load(one, count, at_once))
 
 
 async def leave(kind: str) -> None:

@@ -14,38 +14,49 @@ from typing import Final
 import networkx as nx
 
 from benchmarks.processes import Children
-from benchmarks.suite import Measurement, Session, benchmark
+from benchmarks.suite import Goal, Measurement, Session, benchmark
 from flow import Flow, Step
 
 __all__ = ["requirements"]
 
-SIZES: Final = (1_000, 10_000, 100_000)
+SIZES: Final = {"1k": 1_000, "10k": 10_000, "100k": 100_000}
 SHAPES: Final = ("chain", "star", "layers", "random")
+RUN_SHAPES: Final = ("layers", "star")
 _WIDTH: Final = 100
 
 Requires = Sequence[tuple[str, tuple[str, ...]]]
 """The id of each step, with the ids of those that it waits for."""
 
 
-@benchmark("planning", "Making, validating and sorting workflows")
+@benchmark(
+    "planning",
+    "Making, validating and sorting workflows",
+    goals=[Goal(f"flowmq, 100k steps, {shape}", "CPU ms ÷ networkx", most=2) for shape in SHAPES],
+)
 def planning(session: Session) -> Iterator[Measurement]:
     """Measure how long workflows of several sizes and shapes take to make and sort."""
-    for size in SIZES:
+    for name, size in SIZES.items():
         for shape in SHAPES:
             steps = requirements(shape, session.scaled(size, 10))
-            title = f"{size:,} steps, {shape}"
+            title = f"{name} steps, {shape}"
             base = f"networkx, {title}"
             ours = {"CPU ms": _cpu_ms(partial(_plan, steps))}
             yield Measurement(f"flowmq, {title}", ours, against=base)
             yield Measurement(base, {"CPU ms": _cpu_ms(partial(_sort, steps))})
 
 
-@benchmark("graphs", "Running workflows of many steps, in one process without a disk", rounds=1)
+@benchmark(
+    "graphs",
+    "Running workflows of many steps, in one process without a disk",
+    rounds=1,
+    goals=[
+        Goal(f"100k steps, {shape}", "CPU µs a step ÷ 1k steps", most=2) for shape in RUN_SHAPES
+    ],
+)
 def graphs(session: Session) -> Iterator[Measurement]:
     """Measure what a step of a workflow of no-op steps costs, by the size of the workflow."""
-    for shape in ("layers", "star"):
-        smallest = f"{SIZES[0]:,} steps, {shape}"
-        for size in SIZES:
+    for shape in RUN_SHAPES:
+        for name, size in SIZES.items():
             with Children() as children:
                 count = str(session.scaled(size, 10))
                 child = children.python(
@@ -57,8 +68,8 @@ def graphs(session: Session) -> Iterator[Measurement]:
                     environment={"FLOW_BROKER": "memory:", "FLOW_STORE": "memory:"},
                 )
                 found = child.answers()
-            title = f"{size:,} steps, {shape}"
-            yield Measurement(title, found, against="" if title == smallest else smallest)
+            against = "" if name == "1k" else f"1k steps, {shape}"
+            yield Measurement(f"{name} steps, {shape}", found, against)
 
 
 def requirements(shape: str, size: int) -> Requires:

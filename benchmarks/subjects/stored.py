@@ -6,6 +6,7 @@ The store is filled by the database itself, with copies of the rows of an execut
 import asyncio
 import sqlite3
 import tempfile
+import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Final
@@ -13,18 +14,22 @@ from typing import Final
 import asyncpg
 
 from benchmarks.processes import Children
-from benchmarks.suite import Measurement, Session, benchmark
+from benchmarks.runs import CPU, Load, Run
+from benchmarks.suite import Goal, Measurement, Session, benchmark
 from store.postgres.address import schema_of
 
 __all__ = ["copies"]
 
-GROWTH: Final = (1_000, 100_000, 1_000_000)
-TAKEOVER: Final = (1_000, 1_000_000)
+GROWTH: Final = {"1k": 1_000, "100k": 100_000, "1M": 1_000_000}
+TAKEOVER: Final = {"1k": 1_000, "1M": 1_000_000}
+STORES: Final = ("SQLite", "PostgreSQL")
+NO_SERVERS: Final[Mapping[str, Sequence[int]]] = {}
 PROGRAM: Final = ("-m", "benchmarks.programs.stored")
 PARTITIONS: Final = 8
-_LOAD: Final = 2_000
-_AT_ONCE: Final = 500
-_WARM_UP: Final = 500
+_LOAD: Final = Load(6_000, 500)
+_WARM_UP: Final = Load(1_000, 500)
+_UNTIL_DUE_S: Final = 1.5
+_DAY_MS: Final = 86_400_000
 _COLUMNS: Final = {
     "execution": (
         "id, partition, workflow, definition, status, created_ms, ended_ms, incident, labels"
@@ -32,42 +37,45 @@ _COLUMNS: Final = {
     "progress": "partition, updated_ms, wake_ms, seq, snapshot",
     "journal": "seq, is_snapshot, record",
 }
+_GOALS: Final = [
+    Goal(f"1M ended, {store}, 500 at once", f"{CPU} ÷ 1k ended", most=1.4) for store in STORES
+]
 
 
-@benchmark("growth", "The cost of an execution of three steps, by what the store holds", rounds=1)
+@benchmark(
+    "growth",
+    "The cost of an execution of three steps, by what the store holds",
+    rounds=1,
+    goals=_GOALS,
+)
 def growth(session: Session) -> Iterator[Measurement]:
     """Measure executions beside so many that have ended."""
-    for store in ("SQLite", "PostgreSQL"):
-        smallest = f"{GROWTH[0]:,} in {store}"
-        for count in GROWTH:
+    for store in STORES:
+        for title, count in GROWTH.items():
             with _place(session, store) as place, Children() as children:
                 _seed(place, "three")
                 _fill(place["FLOW_STORE"], "three", session.scaled(count))
                 child = children.python("process", *PROGRAM, "three", environment=place)
-                child.says("ready")
-                child.tell({"count": session.scaled(_WARM_UP, 20), "at_once": _AT_ONCE})
-                child.answers()
-                child.tell({"count": session.scaled(_LOAD, 20), "at_once": _AT_ONCE})
-                told = child.answers()
-            title = f"{count:,} in {store}"
-            values = {"CPU µs each": told["cpu_us"], "executions/s": told["per_s"]}
-            yield Measurement(title, values, "" if title == smallest else smallest)
+                servers = session.servers.groups() if store == "PostgreSQL" else NO_SERVERS
+                run = Run(child, {**children.groups, **servers}, session, warm_up=_WARM_UP)
+                against = () if title == "1k" else (f"1k ended, {store}",)
+                yield from run.loads(f"{title} ended, {store}", [_LOAD], against)
 
 
 @benchmark("takeover", "Beginning to own a store, by the executions that wait in it", rounds=1)
 def takeover(session: Session) -> Iterator[Measurement]:
     """Measure how long a process takes until it owns a store, and until what is due goes on."""
-    for store in ("SQLite", "PostgreSQL"):
-        smallest = f"{TAKEOVER[0]:,} in {store}"
-        for count in TAKEOVER:
+    for store in STORES:
+        for title, count in TAKEOVER.items():
             with _place(session, store) as place, Children() as children:
                 _seed(place, "later", "soon")
                 _fill(place["FLOW_STORE"], "later", session.scaled(count))
+                # By then `soon` is due in each case, and not only where filling took its time.
+                time.sleep(_UNTIL_DUE_S)
                 child = children.python("process", *PROGRAM, "takeover", environment=place)
                 told = child.answers()
-            title = f"{count:,} in {store}"
-            compared = ("ready ms", "due ms")
-            yield Measurement(title, told, "" if title == smallest else smallest, compared)
+            against = "" if title == "1k" else f"1k waiting, {store}"
+            yield Measurement(f"{title} waiting, {store}", told, against, ("ready ms", "due ms"))
 
 
 @contextmanager
@@ -82,14 +90,16 @@ def _place(session: Session, store: str) -> Generator[Mapping[str, str]]:
 
 
 def _seed(place: Mapping[str, str], *kinds: str) -> None:
-    """Have an execution of each kind run in a process of its own, which ends."""
+    """Have an execution of each kind run in a process of its own, which ends in order."""
     for kind in kinds:
         with Children() as children:
             child = children.python("seed", *PROGRAM, kind, environment=place)
             if kind == "three":
                 child.says("ready")
                 child.tell({"count": 1, "at_once": 1})
-            child.answers()
+            child.says("{")
+            # One that is killed keeps its leases for a while, and the next one waits for them.
+            child.end()
 
 
 def _fill(store: str, workflow: str, count: int) -> None:
@@ -117,7 +127,9 @@ async def _fill_postgres(store: str, workflow: str, count: int) -> None:
             found, "", f"generate_series(1, {count}) AS series(i)", "fingerprint"
         ):
             await connection.execute(statement, timeout=600)
+        # What it has to clean up after that must not count for the executions.
         await connection.execute("VACUUM ANALYZE", timeout=600)
+        await connection.execute("CHECKPOINT", timeout=600)
     finally:
         await connection.close()
 
@@ -135,7 +147,14 @@ def copies(number: int, before: str, series: str, more: str) -> Sequence[str]:
     for table, columns in _COLUMNS.items():
         names = ["number" if table == "execution" else "execution", *columns.split(", ")]
         names += [more] if more and table == "execution" else []
-        made = {"id": "'copy-' || i", "partition": f"i % {PARTITIONS}", names[0]: "-i"}
+        made = {
+            "id": "'copy-' || i",
+            "partition": f"i % {PARTITIONS}",
+            # The row of one that has just begun to wait says that it has to be looked at in a
+            # minute, and all copies would be, in the middle of what is measured.
+            "wake_ms": f"wake_ms + {_DAY_MS}",
+            names[0]: "-i",
+        }
         values = ", ".join(made.get(name, name) for name in names)
         # Nothing but names of ours and numbers is put into the text.
         statements.append(

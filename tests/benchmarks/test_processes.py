@@ -32,6 +32,24 @@ def test_a_child_is_told_and_answers() -> None:
     assert child.pid not in family_of([os.getpid()])[1:]
 
 
+def test_a_child_ends_in_its_own_way() -> None:
+    """A process that is told that nothing more comes has the time to end; else it is an error."""
+    with Children() as children:
+        echo = children.python("echo", "-c", ECHO)
+        echo.end()
+        assert cpu_seconds(echo.pid) == 0.0
+
+
+def test_a_child_that_goes_on_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever ends a process that does not is told so, and it is ended with the block."""
+    monkeypatch.setattr("benchmarks.processes.END_S", 0.05)
+    with Children() as children:
+        child = children.python("deaf", "-c", "import time; time.sleep(60)")
+        with pytest.raises(ProcessFailed, match="goes on"):
+            child.end()
+        monkeypatch.undo()
+
+
 def test_a_child_that_ends_says_why() -> None:
     """Who waits for a process that has ended is told what that has printed."""
     child = Child([sys.executable, "-c", "raise SystemExit('no such thing')"])

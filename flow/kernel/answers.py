@@ -70,16 +70,22 @@ def _find_present(turn: Turn, attempt: Attempt) -> Node | Dropped:
     return node
 
 
-def _settle(
-    turn: Turn, program: Program, attempt: Attempt, settled: steps.Settled
-) -> Accepted | None:
-    """Note what became of an attempt that was ended by force, if an undo could depend on it."""
+def _find_unsettled(turn: Turn, program: Program, attempt: Attempt) -> Node | None:
+    """Return the step of an attempt that was ended by force, if an undo could depend on it."""
     node = turn.tree.by_number(attempt.node)
     if node is None or node.machine is not STEP or not node.read(STEP).unsettled:
         return None
     data = node.read(STEP)
     is_it = attempt.number == data.attempt and attempt.epoch == data.epoch
-    if not is_it or program.definition(node).undo is None:
+    return node if is_it and program.definition(node).undo is not None else None
+
+
+def _settle(
+    turn: Turn, program: Program, attempt: Attempt, settled: steps.Settled
+) -> Accepted | None:
+    """Note what became of an attempt that was ended by force."""
+    node = _find_unsettled(turn, program, attempt)
+    if node is None:
         return None
     node.apply(steps.SETTLE[node.state], settled._replace(ended_at=node.updated))
     program.compensation.settled(turn, node)
@@ -87,16 +93,21 @@ def _settle(
 
 
 def leave(turn: Turn, program: Program, event: StepKept) -> Verdict:
-    """A worker tells what an attempt leaves; it is refused if others share something else."""
+    """A worker tells what an attempt leaves; what contradicts others is refused, the rest stays."""
     node = _find(turn, event.attempt)
     if isinstance(node, Dropped):
-        return node
+        unsettled = _find_unsettled(turn, program, event.attempt)
+        if unsettled is None:
+            return node
+        node = unsettled
     kept = event.kept
     if not node.key.startswith("steps/"):
         # Nothing comes after a hook or an undo that could see it.
         kept = kept._replace(shared={})
     conflict = program.sharing.conflict(node, kept.shared) if kept.shared else None
     if conflict is not None:
+        # The step fails by this, but its undo needs to know what it did.
+        keep(node, kept._replace(shared={}))
         return Refused(conflict)
     keep(node, kept)
     if kept.shared:

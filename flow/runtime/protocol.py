@@ -97,6 +97,10 @@ class Outcome(Enum):
     CANCELLED = "cancelled"
 
 
+_CUT_SHORT: Final = frozenset({Outcome.FAILURE, Outcome.CANCELLED})
+"""Outcomes of attempts that did not get to their end: nobody sees what they have shared."""
+
+
 def correlation_of(execution: str, attempt: Attempt) -> str:
     """Return the correlation id of an attempt: at most 255 bytes.
 
@@ -339,6 +343,8 @@ class StepReply(NamedTuple):
             after = headers.get("flow-retry-after")
             retry_after = None if after is None else max(0, int(after))
             kept = kept_of(headers)
+            if kept is not None and outcome in _CUT_SHORT:
+                kept = kept._replace(shared={})
         except (ValueError, FlowError) as error:
             return cls(
                 outcome=Outcome.FAILURE,
@@ -351,7 +357,7 @@ class StepReply(NamedTuple):
         # Whoever does not say it may have begun.
         began = headers.get(BEGAN_HEADER) != "0"
         if outcome is Outcome.CANCELLED:
-            return cls(outcome, headers=metadata, began=began)
+            return cls(outcome, headers=metadata, began=began, kept=kept)
         if outcome is Outcome.SKIP:
             reason = str(codec.loads(body))[:4096]
             return cls(outcome, headers=metadata, reason=reason, began=began, kept=kept)

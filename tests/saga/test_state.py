@@ -1,10 +1,19 @@
 """What steps keep for each other, through the whole engine."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from flow import ExecutionFailed, Flow, RetryPolicy, Step, StepContext, UndoContext
+from flow import (
+    ExecutionCompensated,
+    ExecutionFailed,
+    Flow,
+    RetryPolicy,
+    Step,
+    StepContext,
+    UndoContext,
+)
 from flow.testing import FlowHarness
 from tests.saga.loader import fixtures
 
@@ -75,6 +84,61 @@ async def test_an_undo_finds_what_its_run_left() -> None:
     assert run is not None
     assert undo is not None
     assert (run.metadata, undo.metadata) == ({"receipt": b"\x00\xff"}, {"refund": {"all": True}})
+
+
+@pytest.mark.parametrize("lets_go", [True, False])
+async def test_an_undo_finds_what_was_left_after_an_abort(*, lets_go: bool) -> None:
+    """The undo of an aborted run sees its state, whether it let go or went on to its end."""
+    app = Flow("bags")
+    seen: dict[str, Any] = {}
+
+    @app.step
+    async def book(context: StepContext) -> None:
+        context.state["number"] = 7
+        context.shared["room"] = "a"
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if lets_go:
+                raise
+
+    @book.undo
+    async def cancel(undo: UndoContext[None]) -> None:
+        seen.update(state=dict(undo.state), shared=dict(undo.shared))
+
+    workflow = app.workflow("w", book)
+    async with FlowHarness(app) as test:
+        execution = await workflow.execute()
+        await test.settle()
+        await execution.abort(compensate=True)
+        with pytest.raises(ExecutionCompensated):
+            await execution.result()
+    assert seen == {"state": {"number": 7}, "shared": {} if lets_go else {"room": "a"}}
+
+
+async def test_an_undo_finds_the_state_of_a_run_that_contradicted() -> None:
+    """What a step has shared against another is refused; its own undo finds its state."""
+    app = Flow("bags", concurrency=1)
+    seen: list[dict[str, Any]] = []
+
+    @app.step
+    async def left(context: StepContext) -> None:
+        context.shared["room"] = "a"
+
+    @app.step
+    async def right(context: StepContext) -> None:
+        context.state["number"] = 7
+        context.shared["room"] = "b"
+
+    @right.undo
+    async def cancel(undo: UndoContext[None]) -> None:
+        seen.append(dict(undo.state))
+
+    workflow = app.workflow("w", left, right, on_error="compensate")
+    async with FlowHarness(app):
+        with pytest.raises(ExecutionCompensated):
+            await workflow.run()
+    assert seen == [{"number": 7}]
 
 
 async def test_steps_side_by_side_must_not_contradict_each_other() -> None:

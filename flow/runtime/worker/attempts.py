@@ -258,7 +258,7 @@ class Attempt:
             self._thread.when_ended(lambda end: told(self._late(end)))
             return False
         if self._has_started:
-            told(cancelled(began=True))
+            told(self._keep(cancelled(began=True)))
         else:
             is_only_copy = self.hand.is_fresh and not self.request.is_again
             told(cancelled(began=False) if is_only_copy else None)
@@ -344,12 +344,12 @@ class Attempt:
 
     def _late(self, end: End) -> StepReply:
         """Return the reply for a handler that was cancelled, and went on until its end."""
-        reply = cancelled(began=True)
         if self._phase == RUN:
             error = end.error
             told = self._succeeded(end.result) if error is None else self._keep(reply_of(error))
-            reply = told if _counts(told) else reply
-        return reply
+            if _counts(told):
+                return told
+        return self._keep(cancelled(began=True))
 
     def _keep(self, reply: StepReply) -> StepReply:
         return reply if self._around is None else self._around.keeping(reply)

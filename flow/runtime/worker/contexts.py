@@ -140,8 +140,9 @@ class Surroundings:
         """
         if self.context is None:
             return reply
-        # What a failed attempt has shared nobody sees.
-        kept = self.context.bags.kept(with_shared=reply.outcome is not Outcome.FAILURE)
+        # What an attempt has shared that did not get to its end, nobody sees.
+        is_whole = reply.outcome in {Outcome.SUCCESS, Outcome.SKIP}
+        kept = self.context.bags.kept(with_shared=is_whole)
         return reply if kept is None else reply._replace(kept=kept)
 
     def on_loop(self, callback: Callable[[], None]) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from flow.errors import StateConflict
 from flow.kept import Kept
 from flow.kernel.decide import Accepted, Dropped, Refused
 from flow.kernel.events import StepKept
 from flow.kernel.values import METADATA, SHARED, STATE, values_of
 from flow.status import Status
-from tests.flow.programs.driver import Run, planned, step
+from tests.flow.programs.driver import Run, planned, step, undoable
 
 KEPT = Kept({"local": b"1"}, {"key": b"2"}, {"note": b"3"})
 
@@ -52,11 +54,36 @@ def test_nobody_sees_what_a_hook_or_an_undo_shares() -> None:
 
 
 def test_what_others_contradict_is_refused() -> None:
-    """A value that a step beside it has shared differently is refused, and nothing is kept."""
+    """What a step beside it has shared differently is refused; its undo finds the step's state."""
     run = Run(planned(step("a"), step("b"))).start()
     run.decide(StepKept(run.attempt("steps/a"), KEPT))
-    verdict = run.decide(StepKept(run.attempt("steps/b"), Kept(shared={"key": b"5"})))
+    verdict = run.decide(StepKept(run.attempt("steps/b"), KEPT._replace(shared={"key": b"5"})))
     assert isinstance(verdict, Refused)
     assert isinstance(verdict.error, StateConflict)
     assert (verdict.error.key, verdict.error.steps) == ("key", ["a", "b"])
-    assert left(run, "steps/b") == [{}, {}, {}]
+    assert left(run.reload(), "steps/b") == [{"local": b"1"}, {}, {"note": b"3"}]
+
+
+@pytest.mark.parametrize("reload", [False, True])
+def test_an_undo_finds_what_came_after_an_abort(*, reload: bool) -> None:
+    """What the last attempt left is kept while it is in doubt, and its undo sees all of it."""
+    run = Run(planned(undoable("a"))).start()
+    run.abort(compensate=True)
+    kept = StepKept(run.attempt("steps/a"), KEPT)
+    assert run.decide(kept) == Accepted(Status.COMPENSATING)
+    assert run.out == []
+    if reload:
+        run.reload()
+    run.succeed("steps/a")
+    assert left(run, "steps/a") == [{"local": b"1"}, {"key": b"2"}, {"note": b"3"}]
+    assert run.program.sharing.seen_by(run.tree.node("steps/a/undo")) == {"key": b"2"}
+    assert isinstance(run.decide(kept), Dropped)
+
+
+def test_what_no_undo_depends_on_is_dropped_after_an_abort() -> None:
+    """A step that has no undo keeps nothing of an attempt that was ended by force."""
+    run = Run(planned(step("a"))).start()
+    run.abort()
+    kept = StepKept(run.attempt("steps/a"), KEPT)
+    assert run.decide(kept) == Dropped("the attempt is of an older run epoch")
+    assert left(run, "steps/a") == [{}, {}, {}]

@@ -182,6 +182,8 @@ nothing = {
 }
 fields = st.dictionaries(texts.filter(bool), st.just(b'{"a":[9007199254740993,null]}'), max_size=3)
 keeps = st.none() | st.builds(Kept, fields, fields, fields).filter(any)
+# What an attempt has shared counts only if it got to its end.
+partial_keeps = st.none() | st.builds(Kept, fields, st.just({}), fields).filter(any)
 successes = st.builds(
     StepReply,
     outcome=st.just(Outcome.SUCCESS),
@@ -209,7 +211,7 @@ cancellations = st.builds(
     headers=headers,
     reason=st.just(""),
     began=st.booleans(),
-    kept=st.none(),
+    kept=partial_keeps,
     **nothing,
 )
 replies = (
@@ -227,7 +229,7 @@ replies = (
         retry_after_ms=st.none() | numbers,
         asked_to_retry=st.booleans(),
         began=st.just(value=True),
-        kept=keeps,
+        kept=partial_keeps,
     )
 )
 
@@ -238,6 +240,15 @@ def test_a_step_reply_is_read_as_it_was_written(reply: StepReply, correlation: s
     envelope = reply.envelope("m1", correlation)
     assert envelope.correlation_id == correlation
     assert StepReply.read(envelope) == reply
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILURE, Outcome.CANCELLED])
+def test_nobody_sees_what_was_shared_half_way(outcome: Outcome) -> None:
+    """What an attempt has shared is left out if it failed or was cancelled; its state is not."""
+    kept = Kept({"a": b"1"}, {"b": b"2"}, {"c": b"3"})
+    reply = StepReply(outcome, failure=Failure("t", "m"), kept=kept)
+    read = StepReply.read(reply.envelope("m1", "c"))
+    assert (read.outcome, read.kept) == (outcome, kept._replace(shared={}))
 
 
 def test_a_reply_of_a_plain_worker_is_a_success() -> None:

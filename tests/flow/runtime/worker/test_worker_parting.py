@@ -10,6 +10,7 @@ import pytest
 
 from flow.clock import SystemThreads
 from flow.context import StepContext
+from flow.kept import Kept
 from flow.runtime.protocol import Outcome, StepReply
 from flow.runtime.service import WorkerSettings
 from flow.runtime.tasks import TaskGroup
@@ -149,9 +150,24 @@ async def test_a_thread_is_told_of_when_it_has_ended(
         (reply,) = shop.replies()
         assert (reply.outcome, reply.began) == (outcome, True)
         assert shop.worker._performer.replying == 0
-        if outcome is not Outcome.CANCELLED:
-            assert reply.kept is not None
-            assert reply.kept.state == {"left": b"true"}
+        assert reply.kept == Kept({"left": b"true"})
+
+
+async def test_a_cancelled_handler_leaves_its_state() -> None:
+    """What a handler has kept before it was cancelled goes with the word of that."""
+
+    async def charge(_value: int, context: StepContext) -> None:
+        context.state["booked"] = 7
+        context.shared["room"] = 8
+        context.attach("seen", value=True)
+        await asyncio.Event().wait()
+
+    async with Shop(step_with_context(charge)).open() as shop:
+        await shop.ask(request())
+        await shop.cancel(CANCEL)
+        (reply,) = shop.replies()
+        kept = Kept({"booked": b"7"}, metadata={"seen": b"true"})
+        assert reply == BEGAN._replace(kept=kept)
 
 
 async def test_a_thread_that_never_began_is_told_of_at_once() -> None:

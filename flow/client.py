@@ -9,7 +9,7 @@ from typing import Any
 
 from flow.errors import BrokerUnavailable, CallFailed, DeadlineExceeded, FlowError, UnknownEndpoint
 from flow.ports import Broker, Chance, Clock, Publication, Settlement, Subscription
-from flow.runtime.addresses import Addresses, partition_of
+from flow.runtime.addresses import BUNDLED, Addresses, partition_of
 from flow.runtime.asking import ANSWER_WITHIN_S, Asker
 from flow.runtime.protocol import Outcome, Request, StepReply, StepRequest
 from flow.runtime.publisher import Publisher
@@ -45,7 +45,7 @@ class Client:
         self._broker = broker
         self._publisher = publisher
         self._addresses = addresses
-        self._id = chance.new_id()
+        self._id = f"{BUNDLED}{chance.new_id()}"
         self._asker = Asker(publisher, clock, chance, addresses.reply_queue(self._id))
         self._subscription: Subscription | None = None
         self._unwatch: Callable[[], None] | None = None

@@ -11,7 +11,7 @@ from zlib import crc32
 from flow.names import service_of
 from flow.ports import Binding, Exchange, Queue, Topology
 
-__all__ = ["Addresses", "partition_of"]
+__all__ = ["BUNDLED", "Addresses", "partition_of"]
 
 
 def partition_of(execution: str, partitions: int) -> int:
@@ -23,6 +23,9 @@ def partition_of(execution: str, partitions: int) -> int:
     """
     return crc32(execution.encode()) % partitions
 
+
+BUNDLED: Final = "bundled-"
+"""How the ids of clients begin that know bundles."""
 
 _BROKERS_REPLY_QUEUES: Final = ("amq.gen-", "amq.rabbitmq.reply-to.")
 """What RabbitMQ calls queues that it names itself, and those of its direct reply-to."""
@@ -156,6 +159,22 @@ class Addresses(_Names):
     def _for_answers(self) -> tuple[str, ...]:
         """How the names of queues begin that are made for answers."""
         return (self.reply_queue(""), self.member_queue(""), *_BROKERS_REPLY_QUEUES)
+
+    def reads_bundles(self, exchange: str, routing_key: str) -> bool:
+        """Return whether bundles are known where an exchange and a routing key lead to.
+
+        Nobody but orchestrators reads mailboxes and starts. Any program may have a queue for
+        answers; those of ours say by their names that they know bundles.
+
+        Args:
+            exchange: The exchange.
+            routing_key: What it routes by.
+        """
+        if exchange in (self.mailbox, self.start):
+            return True
+        if exchange == self.reply:
+            return routing_key.startswith(BUNDLED)
+        return exchange == "" and routing_key.startswith(self.reply_queue(BUNDLED))
 
     def route_to(self, reply_to: str) -> tuple[str, str]:
         """Return the exchange and the routing key by which a worker's reply reaches a queue.

@@ -14,8 +14,15 @@ from contextlib import contextmanager
 from copy import copy
 from typing import Any, Final
 
-from flow.errors import BrokerUnavailable, DeadlineExceeded, FlowError, Overloaded
+from flow.errors import (
+    BrokerUnavailable,
+    CorruptRecord,
+    DeadlineExceeded,
+    FlowError,
+    Overloaded,
+)
 from flow.ports import BrokerEvent, Chance, Clock, Delivery, Publication, Settlement
+from flow.runtime.bundles import BUNDLE, unpacked
 from flow.runtime.protocol import Answer, Request
 from flow.runtime.publisher import Publisher
 
@@ -159,11 +166,23 @@ class Asker:
     # ------------------------------------------------------------- what comes from outside
 
     def receive(self, delivery: Delivery) -> None:
-        """Take an answer; one that nobody waits for is counted and dropped.
+        """Take an answer, or a bundle of them; what nobody waits for is counted and dropped.
 
         Args:
             delivery: What arrived.
         """
+        if delivery.envelope.type != BUNDLE:
+            self._take(delivery)
+            return
+        try:
+            answers = unpacked(delivery)
+        except CorruptRecord:
+            # It is an answer to nothing.
+            answers = (delivery,)
+        for answer in answers:
+            self._take(answer)
+
+    def _take(self, delivery: Delivery) -> None:
         delivery.ack()
         awaited = self._awaited.get(delivery.envelope.correlation_id)
         if awaited is None or awaited.is_settled:

@@ -12,6 +12,7 @@ from flow.clock import cancel_after
 from flow.errors import BrokerUnavailable, StoreUnavailable
 from flow.ports import Broker, Chance, Clock, Inbox, Namespace, Store, Threads
 from flow.runtime.addresses import Addresses
+from flow.runtime.bundles import Bundler
 from flow.runtime.health import HostHealth, OrchestratorHealth, WorkerHealth
 from flow.runtime.orchestrator.engine import Engine, EngineSettings, Ports
 from flow.runtime.orchestrator.incarnations import Incarnations
@@ -97,7 +98,8 @@ class Host:
     def __init__(self, ports: HostPorts, settings: HostSettings) -> None:
         """Prepare; nothing runs before the block is entered."""
         self.addresses = Addresses(settings.namespace)
-        self.publisher = Publisher(ports.broker, ports.clock)
+        bundler = Bundler(self.addresses.reads_bundles, ports.chance.new_id)
+        self.publisher = Publisher(ports.broker, ports.clock, bundler=bundler)
         self.engine: Engine | None = None
         self.worker: Worker | None = None
         self._ports = ports

@@ -20,6 +20,7 @@ from typing import Final
 from flow.clock import cancel_after
 from flow.errors import BrokerUnavailable, FlowError, Overloaded
 from flow.ports import Broker, Clock, PartlyPublished, Publication, Settlement
+from flow.runtime.bundles import Bundler
 from flow.runtime.tasks import TaskGroup
 from flow.runtime.trouble import Trouble, TroubleNote, TroubleTexts
 
@@ -180,15 +181,21 @@ class Publisher:
         broker: The broker.
         clock: The time.
         settings: How much it holds, and how long it waits.
+        bundler: Puts what waits together into bundles; None to publish each message by itself.
     """
 
     def __init__(
-        self, broker: Broker, clock: Clock, settings: PublisherSettings | None = None
+        self,
+        broker: Broker,
+        clock: Clock,
+        settings: PublisherSettings | None = None,
+        bundler: Bundler | None = None,
     ) -> None:
         """Begin with nothing to publish. What is sent before `run` waits for it."""
         self._broker = broker
         self._clock = clock
         self._settings = settings or PublisherSettings()
+        self._bundler = bundler
         self._line = _Line()
         self._slow_line = _Line()
         self._suspects = _Suspects(broker.url, clock)
@@ -306,10 +313,15 @@ class Publisher:
 
     async def _publish(self, batch: Sequence[_Waiting]) -> None:
         began = self._clock.monotonic()
+        publications = [each.publication for each in batch]
+        packed = None
+        if self._bundler is not None and len(batch) > 1:
+            packed = self._bundler.pack(publications)
         try:
-            settlements = await self._call([each.publication for each in batch])
+            settlements = await self._call(publications if packed is None else packed.publications)
         except PartlyPublished as error:
-            self._settle(batch, error.settlements)
+            outcomes = error.settlements if packed is None else packed.of_each(error.settlements)
+            self._settle(batch, outcomes)
             self._fail(batch, error)
         except BrokerUnavailable as error:
             self._note_outage(batch, error, began)
@@ -323,7 +335,7 @@ class Publisher:
             _log.warning("cannot publish to %r: %s", batch[0].publication.exchange, error)
             self._fail(batch, error)
         else:
-            self._settle(batch, settlements)
+            self._settle(batch, settlements if packed is None else packed.of_each(settlements))
 
     async def _call(self, publications: Sequence[Publication]) -> Sequence[Settlement]:
         deadline_s = self._settings.deadline_s

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 from flow.codec import decode_definition
 from flow.errors import CorruptRecord
 from flow.ports import CommitResult, DefinitionRecord, Lease, Publication, Settlement
+from flow.runtime.bundles import BUNDLE, messages_of
 from flow.runtime.protocol import ANSWER
 from flow.testing.simulation.processes import SimulatedProcess
 from tests.simulation.invariants.base import Evidence, Invariant, Published, Read, Violation
@@ -200,6 +201,10 @@ class Observer:
             settlement: What it did with it.
         """
         envelope, evidence = publication.envelope, self.evidence
+        if envelope.type == BUNDLE:
+            for each in messages_of(envelope):
+                self.took(publication._replace(envelope=each), settlement)
+            return
         queue = publication.routing_key if envelope.type == ANSWER else ""
         key = (envelope.type, envelope.correlation_id, queue)
         known = evidence.published.get(key)

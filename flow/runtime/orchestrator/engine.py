@@ -19,6 +19,7 @@ from flow.kernel.machine import new_tuple
 from flow.ports import Broker, Chance, Clock, Lease, Publication, Settlement, Store
 from flow.programs.steps import StepsProgram
 from flow.runtime.addresses import Addresses, partition_of
+from flow.runtime.bundles import Bundler
 from flow.runtime.orchestrator.batch import Batch, Sealed
 from flow.runtime.orchestrator.catalogue import Catalogue
 from flow.runtime.orchestrator.committer import Committer
@@ -114,7 +115,8 @@ class Engine:
         self.careful = 0
         self.inbox = Inbox()
         self.waiters = Waiters()
-        self.publisher = Publisher(ports.broker, clock)
+        bundler = Bundler(addresses.reads_bundles, chance.new_id)
+        self.publisher = Publisher(ports.broker, clock, bundler=bundler)
         self.definitions = Definitions(ports.store, clock)
         self.pauses = Pauses(ports.store)
         self.catalogue = Catalogue(ports.store, self.definitions, clock)

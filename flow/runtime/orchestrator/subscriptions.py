@@ -6,13 +6,14 @@ adapter that connects anew consumes by itself what was consumed before.
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 from flow.clock import sleep
-from flow.errors import UnavailableError
+from flow.errors import CorruptRecord, UnavailableError
 from flow.ports import Chance, Clock, Delivery, Subscription
 from flow.runtime.addresses import Addresses
+from flow.runtime.bundles import BUNDLE, unpacked
 from flow.runtime.orchestrator.inbox import Received, Source
 
 __all__ = ["Consume", "Subscriptions"]
@@ -132,7 +133,11 @@ class Subscriptions:
 
     async def _open(self, name: str, source: Source, partition: int | None) -> Subscription:
         def receive(delivery: Delivery) -> None:
-            self._receive(Received(delivery, source, partition))
+            if partition is not None and delivery.envelope.type == BUNDLE:
+                for part in _messages(delivery):
+                    self._receive(Received(part, source, partition))
+            else:
+                self._receive(Received(delivery, source, partition))
 
         return await self._consume(name, self._prefetch, receive)
 
@@ -152,3 +157,11 @@ class Subscriptions:
                     # It belongs to a connection that is gone, and so is the consumer.
                     _log.debug("a consumer was gone already: %s", error)
                 del self._running[name]
+
+
+def _messages(bundle: Delivery) -> Sequence[Delivery]:
+    """Return the messages of a bundle; it itself if it is none: whoever takes it, says so."""
+    try:
+        return unpacked(bundle)
+    except CorruptRecord:
+        return (bundle,)

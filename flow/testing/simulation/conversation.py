@@ -8,7 +8,7 @@ from flow.errors import BrokerUnavailable, FlowError
 from flow.ports import Broker, Delivery, Envelope, Publication, Settlement, Topology
 from flow.testing.simulation.broker_end import BrokerEnd
 from flow.testing.simulation.conditions import BrokerConditions
-from flow.testing.simulation.line import URL, Line
+from flow.testing.simulation.line import URL, Line, named
 from flow.testing.simulation.network import Link, Silence, Stream
 
 __all__ = ["ANSWER_S", "Conversation", "Owner", "SimulatedDelivery", "SimulatedSubscription"]
@@ -293,7 +293,8 @@ class Conversation:
         self._conditions.reach(self._process, "ack.before")
         if self._process.is_dead:
             return
-        self._note(verdict, f"{delivery.envelope.type} {delivery.envelope.correlation_id}")
+        for what in named(delivery.envelope):
+            self._note(verdict, what)
         self._stream.send(self._end.settle, settle)
         self._conditions.reach(self._process, "ack.after")
 
@@ -340,8 +341,8 @@ class Conversation:
         self._conditions.reach(self._process, "deliver.before")
         if self._process.is_dead:
             return
-        envelope = delivery.envelope
-        self._note("deliver", f"{envelope.type} {envelope.correlation_id} {consumer.queue}")
+        for what in named(delivery.envelope):
+            self._note("deliver", f"{what} {consumer.queue}")
         try:
             consumer.receive(taken)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever the user's code raises

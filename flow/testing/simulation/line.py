@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from flow.errors import BrokerUnavailable, FlowError
-from flow.ports import Broker, Delivery
+from flow.ports import Broker, Delivery, Envelope
+from flow.runtime.bundles import BUNDLE, messages_of
 from flow.testing.simulation.conditions import BrokerConditions
 from flow.testing.simulation.network import Link, Stream
 
-__all__ = ["URL", "Consuming", "Line", "Peer"]
+__all__ = ["URL", "Consuming", "Line", "Peer", "named"]
 
 URL: Final = "simulated://broker"
 """What brokers in a simulation say of where they are."""
@@ -119,3 +120,13 @@ class Line:
             over: What it goes over, if the question was a publication.
         """
         (over or self.stream).answer(self.peer.answered, number, result, error)
+
+
+def named(envelope: Envelope) -> Sequence[str]:
+    """Return what a trace says of a message: its type and correlation id, or those in a bundle.
+
+    Args:
+        envelope: The message.
+    """
+    each = messages_of(envelope) if envelope.type == BUNDLE else (envelope,)
+    return [f"{one.type} {one.correlation_id}" for one in each]

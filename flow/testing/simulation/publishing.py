@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from flow.errors import FlowError
 from flow.ports import PartlyPublished, Publication, Settlement
-from flow.testing.simulation.line import URL, Line
+from flow.testing.simulation.line import URL, Line, named
 from flow.testing.simulation.network import Stream
 from flow.testing.simulation.tasks import Tasks, Turns
 
@@ -155,8 +155,8 @@ class Publishing:
         outcome = await line.opened().publish([publications[place] for place in order])
         for place in order:
             publication = publications[place]
-            envelope = publication.envelope
             where = f"{publication.exchange}/{publication.routing_key}"
-            line.note("publish", f"{envelope.type} {envelope.correlation_id} {where}")
+            for what in named(publication.envelope):
+                line.note("publish", f"{what} {where}")
         settlements = dict(zip(order, outcome, strict=True))
         return [settlements.get(place, Settlement.REFUSED) for place in range(len(publications))]

@@ -6,7 +6,7 @@ from hypothesis import given, strategies as st
 
 from brokers.memory.broker import MemoryBroker
 from flow.ports import Binding, Topology
-from flow.runtime.addresses import Addresses, partition_of
+from flow.runtime.addresses import BUNDLED, Addresses, partition_of
 
 SHOP = Addresses("shop")
 
@@ -92,3 +92,18 @@ def test_replies_have_ways_that_need_few_rights() -> None:
         assert broker_knows[SHOP.route_to(queue)] == queue
     assert SHOP.route_to("amq.gen-1") == ("", "amq.gen-1")
     assert SHOP.route_to("bank.mailbox.0") == ("", "bank.mailbox.0")
+
+
+def test_bundles_go_to_our_own_programs_only() -> None:
+    """Mailboxes, starts, and queues for answers that say so by their names take bundles."""
+    takes = SHOP.reads_bundles
+    assert takes(SHOP.mailbox, "2")
+    assert takes(SHOP.start, "2")
+    ours = f"{BUNDLED}1"
+    assert takes(SHOP.reply, ours)
+    assert takes("", SHOP.reply_queue(ours))
+    theirs = [SHOP.control, SHOP.trigger, SHOP.steps, SHOP.dead, SHOP.members]
+    assert not any(takes(exchange, ours) for exchange in theirs)
+    assert not takes(SHOP.reply, "c1")
+    assert not takes("", SHOP.reply_queue("c1"))
+    assert not takes("", "amq.gen-1")

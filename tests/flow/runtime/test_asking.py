@@ -12,32 +12,14 @@ import pytest
 from flow.errors import BrokerUnavailable, DeadlineExceeded, FlowError, Overloaded, UnknownExecution
 from flow.ports import BrokerEvent, Delivery, Envelope, Publication, Settlement
 from flow.runtime.asking import Asker
+from flow.runtime.bundles import BUNDLE
 from flow.runtime.protocol import Answer, Request
 from flow.runtime.publisher import Publisher
 from tests.flow.runtime.clocks import CountingChance, ManualClock, settle
+from tests.flow.runtime.letters import Letter, bundle_of
 
 SHOW = Request(verb="show", arguments={"a": 1}, execution="e-1", actor="me")
 AWAY = BrokerUnavailable("amqp://mq", "it restarts")
-
-
-@dataclass
-class Letter:
-    """An answer that arrived."""
-
-    envelope: Envelope
-    routing_key: str = ""
-    redelivered: bool = False
-    acked: int = 0
-
-    def ack(self) -> None:
-        """Count it."""
-        self.acked += 1
-
-    def requeue(self) -> None:
-        """Do nothing."""
-
-    def reject(self) -> None:
-        """Do nothing."""
 
 
 @dataclass
@@ -92,7 +74,7 @@ async def test_an_answer_ends_the_asking() -> None:
     assert (request.verb, request.execution, request.actor) == ("show", "e-1", "me")
     assert publication.envelope.reply_to == "shop.reply.1"
     assert len(office.asker) == 1
-    assert office.answer(Answer({"status": "SUCCESS"})).acked == 1
+    assert office.answer(Answer({"status": "SUCCESS"})).settled == ["ack"]
     assert await asking == [{"status": "SUCCESS"}]
     assert (len(office.asker), office.clock.armed) == (0, 0)
 
@@ -176,7 +158,7 @@ async def test_nobody_answers() -> None:
     assert isinstance(error, DeadlineExceeded)
     assert "is an orchestrator running" in str(error)
     assert len(office.sent) == 3
-    assert office.answer(Answer(1)).acked == 1
+    assert office.answer(Answer(1)).settled == ["ack"]
     assert (office.asker.late, office.clock.armed) == (1, 0)
 
 
@@ -249,6 +231,22 @@ async def test_an_answer_counts_once() -> None:
     office.answer(Answer(2))
     assert await asking == [1]
     assert office.asker.late == 1
+
+
+async def test_answers_may_come_in_a_bundle() -> None:
+    """Each answer of a bundle ends its asking; one that is none is dropped and counted."""
+    office = Office()
+    asking = [office.ask(), office.ask()]
+    await settle()
+    correlations = [asked.envelope.correlation_id for asked in office.sent]
+    answers = [Answer(n).envelope("m", each) for n, each in enumerate(correlations)]
+    letter = Letter(bundle_of(*answers))
+    office.asker.receive(letter)
+    assert letter.settled == ["ack"]
+    assert [await each for each in asking] == [[0], [1]]
+    broken = Letter(Envelope(BUNDLE, b"broken"))
+    office.asker.receive(broken)
+    assert (broken.settled, office.asker.late) == (["ack"], 1)
 
 
 async def test_an_answer_that_is_expected_of_others() -> None:

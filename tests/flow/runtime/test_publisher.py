@@ -12,10 +12,12 @@ import pytest
 from brokers.memory.broker import MemoryBroker
 from flow.errors import BrokerUnavailable, InvalidInput, Overloaded
 from flow.ports import Envelope, Publication, Queue, Settlement, Topology
+from flow.runtime.bundles import Bundler
 from flow.runtime.publisher import Publisher, PublisherSettings
 from flow.runtime.tasks import TaskGroup
 from flow.runtime.trouble import TroubleNote
 from tests.flow.runtime.clocks import ManualClock, settle
+from tests.flow.runtime.letters import bundler
 from tests.flow.runtime.worker_bench import OddBroker
 
 
@@ -27,10 +29,12 @@ def to(queue: str = "q", body: bytes = b"x") -> Publication:
 class Press:
     """A publisher that runs, on a broker that does as the test says."""
 
-    def __init__(self, settings: PublisherSettings | None = None) -> None:
+    def __init__(
+        self, settings: PublisherSettings | None = None, packs: Bundler | None = None
+    ) -> None:
         self.clock = ManualClock()
         self.broker = OddBroker(MemoryBroker())
-        self.publisher = Publisher(self.broker, self.clock, settings)
+        self.publisher = Publisher(self.broker, self.clock, settings, packs)
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[Publisher]:
@@ -52,6 +56,31 @@ async def test_what_waits_is_published_in_one_call() -> None:
         assert await asyncio.gather(*futures) == [Settlement.CONFIRMED] * 10
         assert (press.broker.batches, len(publisher)) == ([10], 0)
         assert press.broker.inner.hub.depth("q") == 10
+
+
+async def test_what_waits_for_one_queue_travels_together() -> None:
+    """With a bundler, ten messages for one queue are one for the broker, and each is settled."""
+    press = Press(packs=bundler())
+    async with press.open() as publisher:
+        futures = [publisher.send(to(body=b"%d" % number)) for number in range(10)]
+        elsewhere = publisher.send(to("nowhere"))
+        assert await asyncio.gather(*futures) == [Settlement.CONFIRMED] * 10
+        assert await elsewhere is Settlement.UNROUTABLE
+        assert (press.broker.batches, len(publisher)) == ([2], 0)
+        assert press.broker.inner.hub.depth("q") == 1
+        assert await publisher.publish(to()) is Settlement.CONFIRMED
+        assert press.broker.inner.hub.depth("q") == 2
+
+
+async def test_one_that_is_wrong_spoils_no_bundle() -> None:
+    """A message that the broker refuses fails alone; those that would travel with it arrive."""
+    press = Press(packs=bundler())
+    async with press.open() as publisher:
+        wrong = Publication("", "q", Envelope("t" * 300, b"x"))
+        futures = [publisher.send(each) for each in (to(), wrong, to())]
+        found = await asyncio.gather(*futures, return_exceptions=True)
+        assert isinstance(found[1], InvalidInput)
+        assert (found[0], found[2]) == (Settlement.CONFIRMED, Settlement.CONFIRMED)
 
 
 async def test_each_learns_what_became_of_its_own() -> None:

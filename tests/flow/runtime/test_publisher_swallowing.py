@@ -19,10 +19,12 @@ from flow.ports import (
     Settlement,
     Topology,
 )
+from flow.runtime.bundles import Bundler
 from flow.runtime.publisher import Publisher, PublisherSettings
 from flow.runtime.tasks import TaskGroup
 from flow.runtime.trouble import TroubleNote
 from tests.flow.runtime.clocks import ManualClock, settle
+from tests.flow.runtime.letters import bundler
 from tests.flow.runtime.worker_bench import OddBroker
 
 CONFIRMED = Settlement.CONFIRMED
@@ -59,12 +61,12 @@ class SwallowingBroker(OddBroker):
 class Scene:
     """A publisher on such a connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, packs: Bundler | None = None) -> None:
         self.clock = ManualClock()
         self.broker = SwallowingBroker(MemoryBroker())
         self.broker.calls, self.broker.held = [], asyncio.Event()
         self.broker.held.set()
-        self.publisher = Publisher(self.broker, self.clock, PublisherSettings(lanes=1))
+        self.publisher = Publisher(self.broker, self.clock, PublisherSettings(lanes=1), packs)
         self.group = TaskGroup()
 
     async def __aenter__(self) -> Self:
@@ -93,6 +95,16 @@ async def test_what_is_confirmed_stays_so() -> None:
         outcomes = await scene.send(GOOD, BAD, GOOD)
         assert outcomes[0] is outcomes[2] is CONFIRMED
         assert type(outcomes[1]) is BrokerUnavailable
+        assert len(scene.publisher) == 0
+
+
+async def test_of_bundles_each_message_knows_what_is_known() -> None:
+    """Where bundles are confirmed in part, the messages of one fail and those of others do not."""
+    async with Scene(bundler()) as scene:
+        outcomes = await scene.send(GOOD, BAD, GOOD, BAD)
+        assert scene.broker.calls == ["gb"]
+        assert outcomes[0] is outcomes[2] is CONFIRMED
+        assert [type(each) for each in outcomes[1::2]] == [BrokerUnavailable] * 2
         assert len(scene.publisher) == 0
 
 

@@ -10,10 +10,12 @@ from typing import Any
 from flow.errors import BrokerUnavailable
 from flow.ports import Delivery, Envelope
 from flow.runtime.addresses import Addresses
+from flow.runtime.bundles import BUNDLE
 from flow.runtime.orchestrator.inbox import Received, Source
 from flow.runtime.orchestrator.subscriptions import Subscriptions
 from flow.runtime.tasks import TaskGroup
 from tests.flow.runtime.clocks import CountingChance, ManualClock, settle
+from tests.flow.runtime.letters import Letter, bundle_of
 
 
 class Consumers:
@@ -87,6 +89,28 @@ async def test_it_is_told_where_a_message_came_from() -> None:
         (Source.PARTITION, 3),
         (Source.PARTITION, 3),
     ]
+
+
+async def test_messages_may_come_in_a_bundle() -> None:
+    """Each message of a bundle is received by itself; what is none is received as it is."""
+    broker = Consumers()
+    await broker.subscriptions.open([3])
+    receive = broker.receivers["shop.mailbox.3"]
+    receive(Letter(bundle_of(*(Envelope("step.reply", b"%d" % n) for n in range(3)))))
+    assert [each.delivery.envelope.body for each in broker.received] == [b"0", b"1", b"2"]
+    assert {each.partition for each in broker.received} == {3}
+    broken = Letter(Envelope(BUNDLE, b"broken"))
+    receive(broken)
+    assert broker.received[-1].delivery is broken
+
+
+async def test_what_others_publish_is_no_bundle() -> None:
+    """A queue that anybody may publish to takes a message of that type as it is."""
+    broker = Consumers()
+    await broker.subscriptions.open_shared()
+    odd = Letter(Envelope(BUNDLE, b'[["t","","","",{},"",1]]\n1'))
+    broker.receivers["shop.trigger"](odd)
+    assert [each.delivery for each in broker.received] == [odd]
 
 
 async def test_what_is_lost_is_let_go() -> None:

@@ -117,7 +117,12 @@ def leave(turn: Turn, program: Program, event: StepKept) -> Verdict:
 
 def cancelled(turn: Turn, program: Program, event: StepCancelled) -> Verdict:
     """A worker has let go of an attempt that was not wanted any more."""
-    settled = _settle(turn, program, event.attempt, steps.Settled(began=event.began))
+    node = _find_unsettled(turn, program, event.attempt)
+    began = event.began
+    if node is not None and program.definition(node).at_most_once and not node.read(STEP).permit:
+        # Nobody had the permit, and nobody gets it any more.
+        began = False
+    settled = _settle(turn, program, event.attempt, steps.Settled(began=began))
     return settled or Dropped("nobody waits for word of the attempt")
 
 

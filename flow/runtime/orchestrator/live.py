@@ -91,6 +91,8 @@ class LiveExecution:
         waiting: The endpoints that nobody serves at the moment, by the path of the step that
             waits. The dispatcher keeps it while the execution is not in memory.
         progress: What heartbeats said last, by path.
+        has_copies: Whether an attempt of it may have been sent twice: it was loaded, or one was
+            sent again. Then a worker that never began with its copy knows nothing of the others.
         alarm_ms: A lower bound of when something is due next (wall time), or None. It moves ahead
             when what is new is due sooner, and otherwise only with `set_alarm`: most of what is
             watched is over long before it is due, and nobody has to be told of each step.
@@ -102,6 +104,7 @@ class LiveExecution:
         "_resends",
         "_timers",
         "alarm_ms",
+        "has_copies",
         "id",
         "partition",
         "pins",
@@ -128,6 +131,7 @@ class LiveExecution:
         self.pins = 0
         self.waiting: dict[str, str] = {}
         self.progress: dict[str, Any] = {}
+        self.has_copies = False
         self.alarm_ms: int | None = None
         self._input: InputData | None = None
         self._timers: list[tuple[int, int, Output]] = []

@@ -6,7 +6,7 @@ and releases only change what memory knows: when to send an attempt again.
 
 from collections.abc import Callable
 
-from flow.errors import InvalidInput, failure_of
+from flow.errors import CorruptRecord, InvalidInput, failure_of
 from flow.kernel.decide import Accepted, Refused
 from flow.kernel.events import (
     Attempt,
@@ -26,6 +26,7 @@ from flow.kernel.tree import Node
 from flow.names import check_name
 from flow.ports import Envelope, Publication
 from flow.runtime import protocol
+from flow.runtime.bundles import BUNDLE
 from flow.runtime.orchestrator.commands import attempt_again, attempt_of
 from flow.runtime.orchestrator.decisions import Decisions
 from flow.runtime.orchestrator.inbox import Received
@@ -66,13 +67,15 @@ class Mailbox:
         """
         envelope, execution, attempt = item.delivery.envelope, item.execution, item.attempt
         if attempt is None:
+            if envelope.type == BUNDLE:
+                raise CorruptRecord("the bundle", "it is none, or is inside of another one")
             # Read once more for the error, which says what is wrong with it.
             execution, attempt = parse_correlation(envelope.correlation_id)
         self._handlers.get(envelope.type, self._replied)(envelope, execution, attempt)
 
     def _replied(self, envelope: Envelope, execution: str, attempt: Attempt) -> None:
         reply = StepReply.read(envelope)
-        event = _event_of(attempt, reply)
+        event = self._event_of(execution, attempt, reply)
         if reply.kept is not None:
             kept = StepKept(attempt, reply.kept)
             verdict = self._decisions.decide(execution, kept, None, envelope.message_id)
@@ -82,6 +85,27 @@ class Mailbox:
         self._decisions.decide(execution, event, None, envelope.message_id)
         if self.engine.dispatcher.refusals:
             self._note_served(execution, attempt)
+
+    def _event_of(self, execution: str, attempt: Attempt, reply: StepReply) -> Event:
+        """Return what a reply tells."""
+        if reply.outcome is Outcome.SUCCESS:
+            return StepSucceeded(attempt, reply.body, reply.headers)
+        if reply.outcome is Outcome.SKIP:
+            return StepSkipped(attempt, reply.reason, reply.began)
+        if reply.outcome is Outcome.CANCELLED:
+            live = self.engine.residents.get(execution)
+            # Whoever never began with a copy cannot know of another one, sent again since then.
+            has_copies = live is None or live.has_copies
+            return StepCancelled(attempt, began=reply.began or has_copies)
+        if reply.failure is None:
+            raise InvalidInput("the reply", "it is a failure without a reason")
+        return StepFailed(
+            attempt,
+            reply.failure,
+            reply.retryable,
+            reply.retry_after_ms,
+            reply.asked_to_retry,
+        )
 
     def _note_served(self, execution: str, attempt: Attempt) -> None:
         """Send what was refused for an endpoint: somebody has answered for it."""
@@ -174,23 +198,3 @@ class Mailbox:
             return None
         is_out = node.state is Status.RUNNING and attempt_of(node) == attempt
         return (live, node) if is_out else None
-
-
-def _event_of(attempt: Attempt, reply: StepReply) -> Event:
-    """Return what a reply tells."""
-    if reply.outcome is Outcome.SUCCESS:
-        return StepSucceeded(attempt, reply.body, reply.headers)
-    if reply.outcome is Outcome.SKIP:
-        return StepSkipped(attempt, reply.reason, reply.began)
-    if reply.outcome is Outcome.CANCELLED:
-        # Whoever has a copy that did not begin cannot know of another one, sent again since then.
-        return StepCancelled(attempt, began=True)
-    if reply.failure is None:
-        raise InvalidInput("the reply", "it is a failure without a reason")
-    return StepFailed(
-        attempt,
-        reply.failure,
-        reply.retryable,
-        reply.retry_after_ms,
-        reply.asked_to_retry,
-    )

@@ -79,6 +79,7 @@ class Publications:
         }
         if command.again:
             metadata[protocol.AGAIN_HEADER] = "1"
+            live.has_copies = True
         _add_bags(metadata, live, node)
         reply_to = self._mailboxes.get(live.partition) or self._mailbox(live.partition)
         envelope = Envelope(protocol.REQUEST, body, message_id, correlation, reply_to, metadata)

@@ -44,6 +44,7 @@ async def restore(stored: StoredExecution, definitions: Definitions) -> LiveExec
     program = StepsProgram.attach(plan, codec.assemble, tree)
     live = LiveExecution(stored.summary.id, stored.summary.partition, tree, program)
     live.seq = stored.seq
+    live.has_copies = True
     live.stamp = records[-1].stamp
     HybridClock.parse(live.stamp)
     live.summary = stored.summary

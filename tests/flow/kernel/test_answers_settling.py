@@ -8,7 +8,13 @@ import pytest
 
 from flow.kernel.commands import CancelStep
 from flow.kernel.decide import Accepted, Dropped
-from flow.kernel.events import StepCancelled, StepFailed, StepSkipped, StepSucceeded
+from flow.kernel.events import (
+    PermitRequested,
+    StepCancelled,
+    StepFailed,
+    StepSkipped,
+    StepSucceeded,
+)
 from flow.retry import RetryPolicy
 from flow.status import Status
 from tests.flow.programs.driver import FAILURE, REFUSED, Run, planned, step, undoable
@@ -49,6 +55,18 @@ def test_late_answers_say_whether_it_began() -> None:
         run = aborted()
         assert run.cancelled("steps/a", began=began) == Accepted(Status.ABORTED)
         assert run.step("steps/a").began is began
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_nobody_begins_without_the_permit(*, asked: bool) -> None:
+    """Whatever is said of a step that runs at most once, it cannot have begun without a permit."""
+    run = Run(planned(undoable("a", at_most_once=True))).start()
+    if asked:
+        run.decide(PermitRequested(run.attempt("steps/a"), "p", "w"))
+    run.abort()
+    run.cancelled("steps/a", began=True)
+    data = run.step("steps/a")
+    assert (data.unsettled, data.began) == (False, asked)
 
 
 @pytest.mark.parametrize("wrong", [{"number": 1}, {"epoch": 9}, {"node": 99}])

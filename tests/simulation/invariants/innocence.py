@@ -23,6 +23,8 @@ __all__ = [
 SLACK_S: Final = 0.001
 BEFORE_THE_HANDLER: Final = ("MappingFailed", "TooLarge", "InvalidInput")
 """Errors that keep a handler from being called at all."""
+NOTICED_S: Final = 30.0
+"""Seconds after which the broker surely knows of a worker that it is dead."""
 
 
 class FailuresAreReported(Invariant):
@@ -143,7 +145,7 @@ class IncidentsAreReal(Invariant):
 
     What got its permit after everything was well again is heard of, unless its worker was dead by
     then, or on its way out: its question may have waited in a queue for longer than it lived, or
-    left its handler too little time.
+    left its handler too little time. And the broker needs a while until it knows who is dead.
     """
 
     name = "incidents are real"
@@ -180,5 +182,5 @@ class IncidentsAreReal(Invariant):
         is_orphaned = (execution, path) in self._orphaned
         if granted_s is None:
             self.broken(f"{execution} {path} counts as silent, and nobody has a permit")
-        elif healed_s is not None and granted_s > healed_s and not is_orphaned:
+        elif healed_s is not None and granted_s > healed_s + NOTICED_S and not is_orphaned:
             self.broken(f"{execution} {path} counts as silent, and nothing has gone wrong")

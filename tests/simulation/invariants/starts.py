@@ -81,9 +81,25 @@ class NothingInvented(Invariant):
 
 
 class EndsAreTold(Invariant):
-    """What is told of an end is what was committed before it was told."""
+    """What is told of an end is what was committed before it was told.
+
+    A record may hold an end and what went on from there, because a person wanted it to: of such an
+    end only the causes of the record tell.
+    """
 
     name = "ends are told as they are"
+
+    def __init__(self, evidence: Evidence) -> None:
+        """Begin with no end that a record hides."""
+        super().__init__(evidence)
+        self._went_on: set[str] = set()
+
+    def committed(self, commit: Committed) -> None:
+        """Take note of executions that ended, and went on, in one record."""
+        for change in commit.changes:
+            has_ended = change.root is not None and change.root.state in ENDED
+            if change.has_cause("UndoRequested", "ResumeRequested") and not has_ended:
+                self._went_on.add(change.id)
 
     def heard(self, entry: Entry) -> None:
         """Compare what somebody was told with the journal."""
@@ -92,7 +108,7 @@ class EndsAreTold(Invariant):
         execution = self.model.executions.get(entry.execution)
         if execution is None:
             self.broken(f"{entry.execution} ended in {entry.status}, somebody was told; it is not")
-        elif entry.status not in execution.statuses or entry.status not in ENDED:
+        elif entry.status not in ENDED or not self._has_been(execution, entry.status):
             was = ", ".join(execution.statuses)
             self.broken(f"{execution.id} ended in {entry.status}, somebody was told; it was {was}")
         elif isinstance(entry.output, dict):
@@ -106,3 +122,6 @@ class EndsAreTold(Invariant):
             if node is not None and is_known and node.data.get("output") != told:
                 recorded = node.data.get("output")
                 self.broken(f"{execution.id} {name}: told {told!r}, and recorded {recorded!r}")
+
+    def _has_been(self, execution: Recorded, status: str) -> bool:
+        return status in execution.statuses or execution.id in self._went_on

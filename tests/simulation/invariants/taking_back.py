@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+from flow.ports import Publication, Settlement
+from flow.runtime import protocol
 from tests.simulation.folding import Committed, Recorded
-from tests.simulation.invariants.base import Evidence, Invariant
+from tests.simulation.invariants.base import Evidence, Invariant, Read
 from tests.simulation.invariants.inputs import locate
 from tests.simulation.invariants.undoing import undos_of
 from tests.simulation.ledger import Began, Ended, Entry
@@ -53,9 +55,30 @@ class _Forced(Invariant):
 
 
 class UndoneHasBegun(_Forced):
-    """Nothing is undone that never began: no handler of it, in no process."""
+    """Nothing is undone that never began: no handler of it, in no process.
+
+    Of whose requests there may be copies nobody can tell that: of those that were sent again, and
+    of all of an execution that was loaded, because whoever has loaded it does not know. Only that
+    nobody ever had the permit to begin is known of any execution.
+    """
 
     name = "undone and never begun"
+
+    def __init__(self, evidence: Evidence) -> None:
+        """Begin with no copies."""
+        super().__init__(evidence)
+        self._copied: set[str] = set()
+
+    def read(self, read: Read) -> None:
+        """Take note of the executions that were loaded."""
+        if read.method == "load":
+            self._copied.update(read.result)
+
+    def published(self, publication: Publication, settlement: Settlement) -> None:
+        """Take note of what was sent again."""
+        envelope = publication.envelope
+        if protocol.AGAIN_HEADER in envelope.headers:
+            self._copied.add(envelope.headers.get("flow-execution", ""))
 
     def heard(self, entry: Entry) -> None:
         """Look at an undo that begins."""
@@ -64,8 +87,14 @@ class UndoneHasBegun(_Forced):
         run = run_of(entry.path)
         if self.ledger.calls.get((entry.execution, run)) or not self.is_call(entry.execution, run):
             return
-        if not self.is_forced(entry.execution, run):
+        may_have_begun = entry.execution in self._copied and not self._needs_permit(entry, run)
+        if not may_have_begun and not self.is_forced(entry.execution, run):
             self.broken(f"{entry.execution} {entry.path} begins in {entry.process}")
+
+    def _needs_permit(self, entry: Began, run: str) -> bool:
+        execution = self.model.executions[entry.execution]
+        found = locate(self.model.definitions, execution, run)
+        return found is not None and found[0].at_most_once
 
 
 class OnlyCopiesAreLate(_Forced):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.simulation.invariants.innocence import NOTICED_S
 from tests.simulation.planting import NOW_MS, Plant, root, step
 
 FAILED = [("StepFailed", "m2", "steps/a attempt 1: ValueError: no")]
@@ -97,11 +98,19 @@ def test_an_incident_without_trouble_is_seen() -> None:
     assert plant.names() == set()
     other = Plant()
     other.ledger.healed()
-    other.clock_s = 1.0
+    other.clock_s = NOTICED_S + 1
     other.begin()
     other.commit(other.write([step("once", "RUNNING", 61)]), rows=[other.row("once")])
     other.record(step("once", "RUNNING", 62, permit="p"))
     other.record(step("once", "RUNNING", 63, permit="p", silent_ms=NOW_MS))
     assert other.names() == {"incidents are real"}
+    early = Plant()
+    early.ledger.healed()
+    early.clock_s = NOTICED_S - 1
+    early.begin()
+    early.commit(early.write([step("once", "RUNNING", 61)]), rows=[early.row("once")])
+    early.record(step("once", "RUNNING", 62, permit="p"))
+    early.record(step("once", "RUNNING", 63, permit="p", silent_ms=NOW_MS))
+    assert early.names() == set()
     plant.record(step("a", "RUNNING", 64, silent_ms=NOW_MS))
     assert plant.names() == {"incidents are real"}

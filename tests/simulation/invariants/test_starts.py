@@ -66,6 +66,18 @@ def test_an_end_that_is_told_wrong_is_seen() -> None:
     assert plant.names() == {"ends are told as they are"}
 
 
+def test_an_end_that_a_record_hides_may_be_told() -> None:
+    """What ended and was to be undone in one record may have been told as what it was between."""
+    plant = Plant()
+    plant.begin()
+    plant.record(root("COMPENSATING", 61), causes=[("UndoRequested", "m9", "")])
+    plant.names()
+    plant.ledger.answered(ID, "FAILURE")
+    assert plant.names() == set()
+    plant.ledger.answered(ID, "COMPENSATING")
+    assert plant.names() == {"ends are told as they are"}
+
+
 def test_an_output_that_is_told_wrong_is_seen() -> None:
     """Telling an output of a step that is not the recorded one is a violation."""
     plant = Plant()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.simulation.planting import NOW_MS, Plant, step
+import pytest
+
+from tests.simulation.planting import ID, NOW_MS, Plant, step
 from tests.simulation.planting_sagas import NEXT, SagaPlant, told_of_a, undo
 
 
@@ -23,6 +25,34 @@ def test_an_undo_that_a_person_wants_is_right() -> None:
     plant.begin()
     unknown = {"type": "flow.errors.OutcomeUnknown", "message": "nobody knows"}
     plant.record(step("a", "SUCCESS", 6, output="x"), undo("a", "FAILURE", 102, failure=unknown))
+    plant.names()
+    plant.call("a/undo", body=told_of_a())
+    assert plant.names() == set()
+
+
+def undone_and_never_begun(name: str) -> SagaPlant:
+    """Return evidence that a step is being undone which no handler ever began."""
+    plant = SagaPlant()
+    plant.begin()
+    plant.ledger.calls.clear()
+    plant.record(step(name, "SUCCESS", 6, output="x"), undo(name, "RUNNING", 102))
+    return plant
+
+
+@pytest.mark.parametrize(("name", "found"), [("a", 0), ("once", 1)])
+def test_nobody_knows_of_all_copies(name: str, found: int) -> None:
+    """What was sent again may be undone in case a copy began, if that needs no permit."""
+    plant = undone_and_never_begun(name)
+    plant.publish("step.request", **{"flow-again": "1", "flow-execution": ID})
+    plant.names()
+    plant.call(f"{name}/undo", body=told_of_a())
+    assert ("undone and never begun" in plant.names()) == found
+
+
+def test_whoever_has_loaded_it_does_not_know_of_copies() -> None:
+    """What was loaded may be undone as well, although no handler of it ever began."""
+    plant = undone_and_never_begun("a")
+    plant.observer.called("load", plant.process, ([ID],), {ID: None})
     plant.names()
     plant.call("a/undo", body=told_of_a())
     assert plant.names() == set()

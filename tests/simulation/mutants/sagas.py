@@ -58,8 +58,7 @@ def settling_skipped() -> Sequence[Change]:
 
 def settling_not_heard() -> Sequence[Change]:
     """What is said of an attempt that was ended by force is dropped."""
-    unwanted = "program.definition(node).undo is None"
-    return [edit(answers._settle, (unwanted, "True"))]
+    return [edit(answers._settle, ("node is None", "True"))]
 
 
 def halting_ignored() -> Sequence[Change]:

@@ -61,6 +61,21 @@ async def test_what_is_not_understood_is_kept_for_people() -> None:
         assert engine_of(app).counters["CorruptRecord"] == 1
 
 
+@pytest.mark.parametrize("body", [b"broken", b'[["bundle","m","","",{},"",6]]\nbroken'])
+async def test_a_broken_bundle_is_kept_for_people(body: bytes) -> None:
+    """A bundle that is none, or that has another one in it, ends in the queue of the dead."""
+    app, _workflow = single()
+    dead: list[Delivery] = []
+    async with FlowHarness(app) as test:
+        await tell(app, Envelope("bundle", body, message_id="m"))
+        await test.settle()
+        assert app.host is not None
+        await app.host._ports.broker.consume(app.host.addresses.dead, 10, dead.append)
+        await test.settle()
+        assert [each.envelope.body for each in dead] == [b"broken"]
+        assert "the bundle cannot be decoded" in dead[0].envelope.headers["flow-reason"]
+
+
 async def test_a_plain_worker_needs_no_headers() -> None:
     """A reply without type and outcome, as a simple worker sends it, is a success."""
     app, workflow = single()

@@ -8,6 +8,7 @@ import pytest
 
 from flow import ExecutionAborted, ExecutionCompensated, Flow, Skip, Status
 from flow.ports import Envelope, Publication
+from flow.runtime.orchestrator.live import FIRST_SILENCE_MS
 from flow.runtime.publisher import Told
 from flow.testing import NEVER, FlowHarness
 from tests.flow.runtime.orchestrator.test_dispatcher import engine_of
@@ -42,8 +43,7 @@ async def begun(app: Flow, test: FlowHarness) -> Envelope:
 @pytest.mark.parametrize(
     ("body", "headers", "undone"),
     [
-        # Another copy of the request may have been sent since then, and have begun.
-        (b"null", {"outcome": "cancelled", "began": "0"}, True),
+        (b"null", {"outcome": "cancelled", "began": "0"}, False),
         (b"null", {"outcome": "cancelled", "began": "1"}, True),
         (b"null", {"outcome": "cancelled"}, True),
         (b'"booked"', {}, True),
@@ -70,6 +70,24 @@ async def test_word_of_an_aborted_attempt_decides(
         assert len(test.calls("undo.hotel")) == undone
         assert len(test.calls("undo.flight")) == 1
         assert test.clock.monotonic() == 0
+
+
+async def test_nobody_knows_of_a_copy_that_was_sent_again() -> None:
+    """Who never began cannot say so for another copy: a step that was sent twice is undone."""
+    app, _ = trip()
+    async with FlowHarness(app) as test:
+        request = await begun(app, test)
+        live = engine_of(app).residents.get("e-1")
+        assert live is not None
+        assert not live.has_copies
+        await test.advance(FIRST_SILENCE_MS / 1000 + 1)
+        assert live.has_copies
+        execution = app.executions.get("e-1")
+        await execution.abort(compensate=True)
+        await say(test, request, b"null", outcome="cancelled", began="0")
+        with pytest.raises(ExecutionCompensated):
+            await execution.result()
+        assert len(test.calls("undo.hotel")) == 1
 
 
 async def test_word_is_taken_after_the_end() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -12,8 +15,11 @@ from hypothesis import given, strategies as st
 from flow.errors import CorruptRecord
 from flow.ports import Delivery, Envelope, Publication, Settlement
 from flow.runtime.bundles import BUNDLE, BYTES_MAX, MESSAGES_MAX, Bundler, messages_of, unpacked
+from flow.runtime.protocol import ANSWER, REPLY, REQUEST
+from flow.testing import FlowHarness
 from tests.flow.runtime.clocks import CountingChance
 from tests.flow.runtime.letters import Letter, bundle_of
+from tests.flow.runtime.worlds import chain, stub_chain
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 envelopes = st.builds(
@@ -183,3 +189,24 @@ def test_garbage_raises_typed_errors_only(body: Any) -> None:
     """Whatever arrives, reading it works or raises CorruptRecord."""
     with contextlib.suppress(CorruptRecord):
         assert messages_of(Envelope(BUNDLE, body))
+
+
+async def test_a_busy_flow_sends_bundles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starts, replies and answers of many executions travel together, and requests alone."""
+    app, workflow = chain()
+    published: list[Publication] = []
+    async with FlowHarness(app) as test:
+        stub_chain(test)
+        broker: Any = test._broker
+        real = broker.publish
+
+        async def publish(publications: Sequence[Publication]) -> Sequence[Settlement]:
+            published.extend(publications)
+            return await real(publications)
+
+        monkeypatch.setattr(broker, "publish", publish)
+        assert await asyncio.gather(*(workflow.run() for _ in range(100))) == [3] * 100
+    kinds = Counter(each.envelope.type for each in published)
+    assert kinds[REQUEST] == 300
+    assert 0 < kinds[BUNDLE] < 100
+    assert kinds[REPLY] + kinds[ANSWER] < 50

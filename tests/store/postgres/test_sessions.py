@@ -160,19 +160,26 @@ async def test_pool_is_bounded(connector: Connector) -> None:
     pool = Pool(connector, 2)
     inside = 0
     most = 0
+    both = asyncio.Event()
 
     async def work(connection: Connection) -> int:
         nonlocal inside, most
         inside += 1
         most = max(most, inside)
+        if inside == 2:
+            both.set()
+        # The second connection may take its time.
+        await both.wait()
         await connection.execute("SELECT pg_sleep(0.01)")
         inside -= 1
         return connection.get_server_pid()
 
-    answers = await asyncio.gather(*(pool.run(work) for _ in range(10)))
+    try:
+        answers = await asyncio.gather(*(pool.run(work) for _ in range(10)))
+    finally:
+        await pool.close()
     assert most == 2
     assert len(set(answers)) == 2
-    await pool.close()
     with pytest.raises(StoreUnavailable, match="not open"):
         await pool.run(pid)
 

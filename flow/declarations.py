@@ -1,6 +1,8 @@
 """Declarations: what a program says about its steps, services and workflows."""
 
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar, Unpack, overload
 
 from flow.catalogue import OpenDefinition
@@ -99,8 +101,9 @@ class Declarations(Service):
         Raises:
             DefinitionError: It is not a workflow; every offender is named.
         """
-        found, names = self._steps_of(steps)
-        definition = define(id, found, output, options, names)
+        with _collecting_later():
+            found, names = self._steps_of(steps)
+            definition = define(id, found, output, options, names)
         if id in self.defined:
             raise DuplicateDefinition("workflows", [id], f"the flow {self.name!r}")
         workflow: Workflow[Any] = Workflow(definition, self._clients, returns_of(output))
@@ -139,3 +142,18 @@ class Declarations(Service):
             wanted += [*step.requires, *fallback]
         pulled = [found[name] for name in self.functions.steps if name in found]
         return [*listed, *pulled], sorted(others)
+
+
+@contextmanager
+def _collecting_later() -> Generator[None]:
+    """Have Python look for garbage after the block: all that a large workflow is made of lasts.
+
+    To look through it again and again while it grows takes longer than to make it.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()

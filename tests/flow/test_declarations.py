@@ -1,12 +1,14 @@
 """What a program can say about its steps, services and workflows."""
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 
-from flow import Flow, Output, Step, Workflow
+from flow import Flow, Output, Step, Workflow, declarations
+from flow.defining import define
 from flow.errors import (
     BindingError,
     CyclicRequirement,
@@ -219,3 +221,28 @@ def test_a_namespace_is_a_service_too() -> None:
     """A name with a dot cannot be a namespace, because endpoints have one dot."""
     with pytest.raises(InvalidName, match="no dot"):
         Flow("my.shop")
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_no_garbage_is_collected_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, *, collects: bool
+) -> None:
+    """While a workflow is made nothing is collected; then it is as before, also after an error."""
+    seen: list[bool] = []
+
+    def look(*args: Any) -> Any:
+        seen.append(gc.isenabled())
+        return define(*args)
+
+    monkeypatch.setattr(declarations, "define", look)
+    was = gc.isenabled()
+    (gc.enable if collects else gc.disable)()
+    try:
+        app, step = Flow("shop"), Step.call("work.one")
+        app.workflow("w", step)
+        with pytest.raises(DuplicateDefinition):
+            app.workflow("v", step, step)
+        assert gc.isenabled() is collects
+    finally:
+        (gc.enable if was else gc.disable)()
+    assert seen == [False, False]

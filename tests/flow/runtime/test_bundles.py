@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import orjson
@@ -20,6 +20,8 @@ from flow.testing import FlowHarness
 from tests.flow.runtime.clocks import CountingChance
 from tests.flow.runtime.letters import Letter, bundle_of
 from tests.flow.runtime.worlds import chain, stub_chain
+
+Publish = Callable[[Sequence[Publication]], Awaitable[Sequence[Settlement]]]
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 envelopes = st.builds(
@@ -198,7 +200,7 @@ async def test_a_busy_flow_sends_bundles(monkeypatch: pytest.MonkeyPatch) -> Non
     async with FlowHarness(app) as test:
         stub_chain(test)
         broker: Any = test._broker
-        real = broker.publish
+        real: Publish = broker.publish
 
         async def publish(publications: Sequence[Publication]) -> Sequence[Settlement]:
             published.extend(publications)

@@ -33,7 +33,7 @@ class Bag(MutableMapping[str, Any]):
         written: What was put in since then: JSON texts by name.
     """
 
-    __slots__ = ("_given", "_limit", "_refusal", "_values", "_what", "written")
+    __slots__ = ("_given", "_limit", "_refusal", "_size", "_values", "_what", "written")
 
     def __init__(
         self, what: str, limit: int, values: Mapping[str, bytes] | None = None, refusal: str = ""
@@ -42,6 +42,7 @@ class Bag(MutableMapping[str, Any]):
         self._what = what
         self._limit = limit
         self._values = dict(values or {})
+        self._size = sum(_weigh(*each) for each in self._values.items())
         self._given = frozenset(self._values)
         self._refusal = refusal
         self.written: dict[str, bytes] = {}
@@ -72,11 +73,14 @@ class Bag(MutableMapping[str, Any]):
         text = codec.dumps(encode_value(value, what))
         if len(text) > VALUE_LIMIT:
             raise TooLarge(what, len(text), VALUE_LIMIT)
-        others = sum(_weigh(each, kept) for each, kept in self._values.items() if each != name)
-        size = others + _weigh(name, text)
+        before = self._values.get(name)
+        size = self._size + _weigh(name, text)
+        if before is not None:
+            size -= _weigh(name, before)
         if size > self._limit:
             raise TooLarge(f"{what} with all others", size, self._limit)
         self._values[name] = self.written[name] = text
+        self._size = size
 
     def __delitem__(self, name: str) -> None:
         """Take back what was put in here. Raises KeyError if there is no such value.
@@ -88,8 +92,9 @@ class Bag(MutableMapping[str, Any]):
         if name in self._given:
             reason = "it was kept before and cannot be taken back; None can be kept in its place"
             raise InvalidInput(f"{self._what} {name!r}", reason)
-        del self._values[name]
+        text = self._values.pop(name)
         del self.written[name]
+        self._size -= _weigh(name, text)
 
     def __iter__(self) -> Iterator[str]:
         """Go through the names."""

@@ -116,6 +116,22 @@ def test_all_values_together_have_a_limit(limit: int) -> None:
     state["c"] = 1
 
 
+def test_what_was_replaced_or_taken_back_counts_no_more() -> None:
+    """What takes the place of something, or is taken out, makes room for as much as that took."""
+    bag = Bag("the state", 40, {"came": b'"xxxxxxxxxx"'})
+    for _ in range(3):
+        bag["came"] = "y"
+        bag["more"] = "z" * 16
+        with pytest.raises(TooLarge):
+            bag["came"] = "y" * 10
+        bag["more"] = "z"
+        bag["came"] = "y" * 10
+        del bag["more"]
+    with pytest.raises(TooLarge, match="has 41 bytes"):
+        bag["more"] = "z" * 11
+    bag["more"] = "z" * 10
+
+
 def test_bags_that_nobody_looks_at_keep_nothing() -> None:
     """Where nothing was written nothing is left behind; an empty bag stays the same one."""
     bags = Bags()
